@@ -1,0 +1,154 @@
+"""Write the loops over arrays from the product cards and the point functions.
+
+A point function takes numbers and gives a number (or fills ``real*``
+outputs). Its loop reads each argument from a row, or from the parameter list,
+and gives NaN wherever an input is NaN.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+SIGNATURE = re.compile(r"^cdef inline (real|void) (\w+)\(([^)]*)\) noexcept nogil:", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A point function as its signature tells it."""
+
+    family: str
+    name: str
+    rows: tuple[str, ...]  # arguments that vary by pixel
+    parameters: tuple[str, ...]  # arguments that are one number for all pixels
+    outputs: tuple[str, ...]  # names of ``real*`` outputs; empty: the return value
+    order: tuple[str, ...]  # all arguments as the function takes them
+
+    @property
+    def key(self) -> str:
+        return f"{self.family}.{self.name}"
+
+
+def read_signatures(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """Return {family.function: (result type, [(type, argument)])} of all point functions."""
+    found = {}
+    for path in sorted(folder.glob("*.pxd")):
+        for result, name, arguments in SIGNATURE.findall(path.read_text(encoding="utf-8")):
+            typed = []
+            for argument in filter(None, (a.strip() for a in arguments.replace("\n", " ").split(","))):
+                kind, _, label = argument.replace("*", "* ").rpartition(" ")
+                typed.append((kind.replace(" ", ""), label))
+            found[f"{path.stem}.{name}"] = (result, typed)
+    return found
+
+
+def read_kernels(cards: Path, pxds: Path) -> list[Kernel]:
+    """Match each algorithm of each card with its point function.
+
+    Raises
+    ------
+    ValueError
+        Where a card names a function that is not there, or the function has
+        an argument that is neither an input nor a parameter of the card.
+    """
+    signatures = read_signatures(pxds)
+    kernels: dict[str, Kernel] = {}
+    for path in sorted(cards.glob("*.yaml")):
+        for algorithm in yaml.safe_load(path.read_text(encoding="utf-8"))["algorithms"]:
+            if algorithm.get("loop", "pointwise") != "pointwise":
+                continue
+            key = algorithm["kernel"]
+            if key not in signatures:
+                raise ValueError(f"{path}: kernel '{key}' is not a 'cdef inline real' function of cext/*.pxd")
+            _, arguments = signatures[key]
+            parameters = set(algorithm.get("parameters") or {})
+            inputs = set(algorithm["inputs"])
+            names = [label for kind, label in arguments if kind == "real"]
+            unknown = [n for n in names if n not in inputs | parameters]
+            missing = [n for n in inputs | parameters if n not in names]
+            if unknown or missing:
+                raise ValueError(
+                    f"{path}: kernel '{key}': arguments without input or parameter: {unknown}; "
+                    f"inputs or parameters without argument: {missing}"
+                )
+            family, name = key.split(".")
+            kernel = Kernel(
+                family,
+                name,
+                tuple(n for n in names if n in inputs),
+                tuple(n for n in names if n in parameters),
+                tuple(label for kind, label in arguments if kind == "real*"),
+                tuple(label for _, label in arguments),
+            )
+            if kernels.setdefault(key, kernel) != kernel:
+                raise ValueError(f"{path}: kernel '{key}' is used elsewhere with other inputs or parameters")
+    return list(kernels.values())
+
+
+def loop_text(kernel: Kernel) -> str:
+    """Return the Cython source of one loop."""
+    outs = kernel.outputs or ("result",)
+    arguments = ", ".join(
+        f"&v_{n}" if n in kernel.outputs else (f"a_{n}[i]" if n in kernel.rows else f"p_{n}") for n in kernel.order
+    )
+    call = f"f_{kernel.family}_{kernel.name}({arguments})"
+    lines = [f"cdef void row_{kernel.family}_{kernel.name}("]
+    lines.append("        const real* const* rows, const real* par, real* const* outs, Py_ssize_t n) noexcept nogil:")
+    lines += [f"    cdef in_row a_{n} = rows[{k}]" for k, n in enumerate(kernel.rows)]
+    lines += [f"    cdef real p_{n} = par[{k}]" for k, n in enumerate(kernel.parameters)]
+    lines += [f"    cdef out_row o_{n} = outs[{k}]" for k, n in enumerate(outs)]
+    lines += [f"    cdef real v_{n}" for n in outs]
+    lines += ["    cdef real seen", "    cdef Py_ssize_t i", "    for i in range(n):"]
+    lines.append("        seen = " + " + ".join(f"a_{n}[i]" for n in kernel.rows))
+    lines.append(f"        {call}" if kernel.outputs else f"        v_result = {call}")
+    lines += [f"        o_{n}[i] = v_{n} if seen == seen else seen" for n in outs]
+    return "\n".join(lines) + "\n"
+
+
+def module_text(kernels: list[Kernel]) -> str:
+    """Return the Cython source of the module of all loops."""
+    imports = "\n".join(
+        f"from cext.{k.family} cimport {k.name} as f_{k.family}_{k.name}" for k in sorted(kernels, key=lambda k: k.key)
+    )
+    loops = "\n\n".join(loop_text(k) for k in kernels)
+    table = "\n".join(
+        f'    "{k.key}": Loop(<size_t>row_{k.family}_{k.name}, {k.rows!r}, {k.parameters!r}, '
+        f"{k.outputs or ('result',)!r}),"
+        for k in kernels
+    )
+    return f'''"""Loops over rows, written by cext/generate.py from the product cards. Do not edit."""
+
+from cext.vecmath cimport real, in_row, out_row
+{imports}
+from typing import NamedTuple
+
+
+class Loop(NamedTuple):
+    """One compiled loop: address of the C function and the names of what it takes and gives."""
+
+    address: int
+    rows: tuple
+    parameters: tuple
+    outputs: tuple
+
+
+{loops}
+
+LOOPS = {{
+{table}
+}}
+REAL_BYTES = sizeof(real)
+'''
+
+
+def write_loops(cards: Path, pxds: Path, folder: Path) -> Path:
+    """Write ``_loops.pyx`` (only where it changed, so that a rebuild is quick) and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "_loops.pyx"
+    text = module_text(read_kernels(cards, pxds))
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,52 @@
+"""Build the compiled parts: one generated loop per kernel, and the block machinery.
+
+The loops are written from the product cards and the signatures of the point
+functions in ``cext/*.pxd``; see ``cext/generate.py``.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "cext"))
+import generate  # noqa: E402
+
+MARCH = os.environ.get("PIPSHPC_MARCH", "native")
+# -ffast-math is not used: it would remove the NaN tests. See docs/decisions/0001.
+FLAGS = ["-O3", "-fopenmp", f"-march={MARCH}", "-fno-math-errno", "-fno-trapping-math", "-g0", "-Wno-unused-function"]
+VECTOR = [] if MARCH == "x86-64" else ["-mprefer-vector-width=512"]
+
+
+def extension(name: str, source: Path, extra: list[str] | None = None) -> Extension:
+    return Extension(
+        f"pipshpc.{name}",
+        [str(source.relative_to(ROOT))],
+        include_dirs=[numpy.get_include(), "cext"],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=FLAGS + VECTOR + (extra or []),
+        extra_link_args=["-fopenmp"],
+        libraries=["mvec", "m"] if sys.platform == "linux" else ["m"],
+    )
+
+
+generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext")
+extensions = [
+    # Cython writes every literal as a double; this keeps float arithmetic float.
+    extension("_loops", generated, ["-fsingle-precision-constant"]),
+    *(extension(f"_{path.stem}", path) for path in sorted((ROOT / "cext").glob("*.pyx"))),
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir="build",
+        include_path=[str(ROOT)],
+        compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},
+        nthreads=2,
+    )
+)
