@@ -217,16 +217,16 @@ def _panel(
     axes.add_collection(LineCollection(lines, colors=COAST, linewidths=0.55), autolim=False)
     axes.set_xlim(west, east)
     axes.set_ylim(south, north)
-    axes.set_xticks(graticule(west, east, min(8.0, axes.bbox.width / axes.figure.dpi * 1.4)))
-    axes.set_yticks(graticule(south, north, min(9.0, axes.bbox.height / axes.figure.dpi * 2.8)))
-    axes.xaxis.set_major_formatter(lambda v, _: degrees(v, "EW"))
-    axes.yaxis.set_major_formatter(lambda v, _: degrees(v, "NS"))
+    across = graticule(west, east, min(8.0, axes.bbox.width / axes.figure.dpi * 1.4))
+    along = graticule(south, north, min(9.0, axes.bbox.height / axes.figure.dpi * 2.8))
+    axes.set_xticks(across, [degrees(v, "EW") for v in across])
+    axes.set_yticks(along, [degrees(v, "NS") for v in along])
+    # Labels at the very edge stay inside, or they would run into those of the next map.
+    for value, label in zip(across, axes.get_xticklabels(), strict=True):
+        label.set_horizontalalignment("left" if value == west else "right" if value == east else "center")
     axes.grid(color="white", linewidth=0.5, alpha=0.45, linestyle=(0, (4, 3)))
     axes.tick_params(labelsize=9, labelcolor=INK, color=PALE, length=3, labelleft=labels[0], labelbottom=labels[1])
     axes.spines[:].set(color=PALE, linewidth=0.7)
-    # Labels at the very edge stay inside, or they would run into those of the next map.
-    for value, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
-        label.set_horizontalalignment({west: "left", east: "right"}.get(float(value), "center"))
 
 
 def graticule(low: float, high: float, most: float) -> list[float]:
