@@ -100,7 +100,8 @@ def _type_name(dtype: np.dtype[Any]) -> str:
     if dtype.names:
         return "{" + ", ".join(f"{name}: {_type_name(dtype[name])}" for name in dtype.names) + "}"
     if dtype.kind in "OSU":
-        return "text" if not (dtype.metadata or {}).get("ref") else "reference"
+        metadata: Any = dtype.metadata or {}
+        return "reference" if "ref" in metadata else "text"
     return dtype.newbyteorder("=").str.lstrip("<>|=")
 
 

@@ -129,5 +129,5 @@ def test_a_damaged_chunk_is_an_error_not_a_digest(product_file):
     with product_file.open("r+b") as stream:
         stream.seek(info.byte_offset + info.size // 2)
         stream.write(b"\xff\x00\xff\x00")
-    with pytest.raises(InputError, match="/rlds at .* damaged"):
+    with pytest.raises(InputError, match=r"/rlds at .* damaged"):
         content_digest(product_file)
