@@ -36,7 +36,7 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
     )
 
 
-generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext")
+generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR)
 extensions = [
     extension("_loops", generated),
     *(extension(f"_{path.stem}", path) for path in sorted((ROOT / "cext").glob("*.pyx"))),

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipshpc.errors import SpecError
+from pipshpc.forcing import Forcing
 from pipshpc.grid import GLOBE, Box, Grid
 from pipshpc.product import find_card
 from pipshpc.schema import Record, load_yaml
-from pipshpc.task import Forcing
 
 
 class Resources(Record):
@@ -74,8 +74,6 @@ def check_campaign(campaign: Campaign) -> None:
         raise SpecError(f"key 'period': found '{campaign.period}', wanted a length that divides a day")
     if (start - start.replace(hour=0, minute=0, second=0)) % period:
         raise SpecError(f"key 'start': {campaign.start} is not a multiple of {campaign.period} after 00:00 UTC")
-    if campaign.forcing.kind == "files" and not campaign.forcing.paths:
-        raise SpecError("key 'forcing.paths': found nothing, wanted at least one file or pattern")
     if campaign.resources.ranks < 0 or campaign.resources.threads < 1:
         raise SpecError("key 'resources': wanted ranks >= 0 (0: one per core) and threads >= 1")
     if campaign.chunk is not None and (len(campaign.chunk) != 2 or min(campaign.chunk) < 1):

@@ -191,7 +191,7 @@ def sun_table(samples: Sequence[Sample], window_seconds: float) -> npt.NDArray[n
     starts = np.array([s.start.rstrip("Z") for s in samples], "datetime64[ms]")
     seconds = np.array([s.seconds for s in samples])
     middle = starts + (seconds * 500).astype("timedelta64[ms]")
-    position = sun.position(middle)
+    position = sun.ephemeris(middle)
     day_s = (starts - starts.astype("datetime64[D]")) / np.timedelta64(1, "s")
     hour_angle = np.pi / 180 * (15 * (day_s / 3600 - 12) + position.equation_of_time / 4)
     table = np.stack(
@@ -200,7 +200,7 @@ def sun_table(samples: Sequence[Sample], window_seconds: float) -> npt.NDArray[n
             np.cos(position.declination),
             hour_angle,
             2 * np.pi * seconds / 86400,
-            sun.toa_normal(position),
+            position.toa_normal,
             seconds / window_seconds,
         ],
         axis=1,

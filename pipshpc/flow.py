@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from pipshpc import catalogue
-from pipshpc.campaign import Campaign, load_campaign
+from pipshpc.campaign import Campaign, load_campaign, read_box, read_time
 from pipshpc.errors import OutputError, PipshpcError, SiteError
 from pipshpc.journal import Journal
 from pipshpc.plan import Offer, plan
@@ -77,14 +79,17 @@ def survey(campaign: Campaign, base: Path) -> Offer:
     from pipshpc.source import open_source
     from pipshpc.statics import static_digests
 
-    source = open_source(campaign.forcing, base)
+    start, end = read_time("start", campaign.start), read_time("end", campaign.end)
+    box = read_box(campaign.box)
+    source = open_source(campaign.forcing, base, as_utc64(start), as_utc64(end))
+    source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
     statics = static_digests()
     if "orog" in statics and "orog" not in source.variables:
         statics["orog_in"] = statics["orog"]
     return Offer(
         variables=tuple(source.variables),
         times=source.times,
-        step_s=float(source.step or 0),
+        step_s=float(source.step / np.timedelta64(1, "s")) if source.step is not None else 0.0,
         identity=source.identity,
         title=source.title,
         comment=source.comment,
@@ -93,15 +98,16 @@ def survey(campaign: Campaign, base: Path) -> Offer:
     )
 
 
+def as_utc64(time: datetime) -> np.datetime64:
+    """Return a UTC time as NumPy has it."""
+    return np.datetime64(time.replace(tzinfo=None), "s")
+
+
 def prepare(path: str | Path) -> Prepared:
     """Read a campaign, check its input, plan its tasks, find what is already done."""
-    from pipshpc.campaign import read_box
-    from pipshpc.source import check_source
-
     path = Path(path).resolve()
     campaign = load_campaign(path)
     site = load_site(campaign.site)
-    check_source(campaign.forcing, path.parent, read_box(campaign.box))
     output = Path(campaign.output)
     output = output if output.is_absolute() else Path.cwd() / output
     tasks = plan(campaign, survey(campaign, path.parent), str(path.parent))

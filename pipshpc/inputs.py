@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def make_batches(task: Task, state_bytes: int, limit_bytes: int = FORCING_BYTES)
     does not depend on the machine.
     """
     groups: list[list[int]] = []
-    held: set[tuple[int, int, float]] = set()
+    held: set[tuple[str, str, float]] = set()
     for window, samples in enumerate(task.samples):
         states = {_state(s) for s in samples}
         if not groups or len(held | states) * state_bytes > limit_bytes:
@@ -70,7 +69,7 @@ def make_batches(task: Task, state_bytes: int, limit_bytes: int = FORCING_BYTES)
     return [make_batch(task, group) for group in groups]
 
 
-def _state(sample: Sample) -> tuple[int, int, float]:
+def _state(sample: Sample) -> tuple[str, str, float]:
     return sample.first, sample.second, sample.weight
 
 
@@ -98,10 +97,11 @@ class Inputs:
 
     def __init__(self, task: Task, node: Any, check: bool) -> None:
         from pipshpc.source import open_source
-        from pipshpc.statics import open_static
 
         self._node = node
-        self.source = open_source(task.forcing, Path(task.base_dir))
+        first = np.datetime64(task.windows[0].rstrip("Z"), "s")
+        last = np.datetime64(task.windows[-1].rstrip("Z"), "s") + np.timedelta64(task.period_s, "s")
+        self.source = open_source(task.forcing, task.base_dir, first, last)
         if check and self.source.identity != task.forcing_identity:
             raise InputError(
                 f"the forcing ({self.source.title}) is not the one that task {task.id} was planned with; "
@@ -113,6 +113,8 @@ class Inputs:
         self._memory: NodeArray | None = None
         middle = np.datetime64(task.windows[len(task.windows) // 2].rstrip("Z"), "s")
         for name in (s.source for s in task.recipe.steps if s.kind == "static"):
+            from pipshpc.statics import open_static
+
             on_source = name.endswith("_in")  # a static field averaged over the forcing's cells
             field = open_static(name.removesuffix("_in"))
             grid = self.source.grid if on_source else field.grid
@@ -152,10 +154,14 @@ class Inputs:
         jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._forcing(chain)))]
         for at, number, state in jobs[self._node.rank :: self._node.size]:
             name = self._forcing(chain)[number]
-            values = self.source.read(name, state.first)
+            values = self._read(name, state.first)
             if state.weight:
-                values = values + np.float32(state.weight) * (self.source.read(name, state.second) - values)
+                values = values + np.float32(state.weight) * (self._read(name, state.second) - values)
             fill_periodic(self._memory.array[at, number], values)
+
+    def _read(self, name: str, time: str) -> npt.NDArray[np.float32]:
+        index = int(np.searchsorted(self.source.times, np.datetime64(time.rstrip("Z"), "s")))
+        return self.source.read(name, index)
 
     def addresses(self, chain: Chain, batch: Batch) -> npt.NDArray[np.uint64]:
         """Return where in memory each sample finds each field: (samples, fields)."""

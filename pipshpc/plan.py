@@ -18,7 +18,7 @@ from pipshpc.campaign import Campaign, read_box, read_period, read_time
 from pipshpc.errors import InputError, SpecError
 from pipshpc.grid import Grid
 from pipshpc.product import Algorithm, load_cards
-from pipshpc.task import Choice, Forcing, Recipe, Sample, Step, Task
+from pipshpc.task import Choice, Recipe, Sample, Step, Task
 
 GEOMETRY = ("cosz", "toa_normal")
 Times = npt.NDArray[np.datetime64]
@@ -133,7 +133,6 @@ def iter_tasks(campaign: Campaign, offer: Offer, base_dir: str) -> Iterator[Task
     window = grid.window(read_box(campaign.box))
     start, end = read_time("start", campaign.start), read_time("end", campaign.end)
     period = read_period(campaign.period)
-    forcing = Forcing(**{**msgspec.structs.asdict(campaign.forcing)})
     while start < end:
         midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
         stop = min(end, midnight + timedelta(days=1))
@@ -150,7 +149,7 @@ def iter_tasks(campaign: Campaign, offer: Offer, base_dir: str) -> Iterator[Task
             period_s=int(period.total_seconds()),
             windows=[iso(t) for t in starts],
             samples=[sample_window(offer, campaign.forcing.hold, t, period) for t in starts],
-            forcing=forcing,
+            forcing=campaign.forcing,
             forcing_identity=offer.identity,
             forcing_title=offer.title,
             forcing_comment=offer.comment,
@@ -190,8 +189,7 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
     if times.size == 1 and hold:
         parts = max(1, round(seconds / 10800))
         return [
-            Sample(first=0, second=0, weight=0.0, start=iso(start + k * period / parts), seconds=seconds / parts)
-            for k in range(parts)
+            _sample(times[0], times[0], 0.0, start + k * period / parts, seconds / parts) for k in range(parts)
         ]
     if times.size == 1:
         raise InputError(
@@ -205,9 +203,8 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
             index = int(np.searchsorted(times, begin))
             if index >= times.size or times[index] >= begin + np.timedelta64(round(offer.step_s), "s"):
                 raise _not_covered(offer, begin)
-            samples.append(
-                Sample(first=index, second=index, weight=0.0, start=iso(start + timedelta(seconds=k * offer.step_s)), seconds=offer.step_s)
-            )
+            at = start + timedelta(seconds=k * offer.step_s)
+            samples.append(_sample(times[index], times[index], 0.0, at, offer.step_s))
         return samples
     middle = first + np.timedelta64(round(seconds / 2), "s")
     index = int(np.searchsorted(times, middle, side="right")) - 1
@@ -215,7 +212,11 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
         raise _not_covered(offer, middle)
     second = min(index + 1, times.size - 1)
     weight = float((middle - times[index]) / np.timedelta64(1, "s")) / offer.step_s if second > index else 0.0
-    return [Sample(first=index, second=second, weight=weight, start=iso(start), seconds=seconds)]
+    return [_sample(times[index], times[second], weight, start, seconds)]
+
+
+def _sample(first: np.datetime64, second: np.datetime64, weight: float, start: datetime, seconds: float) -> Sample:
+    return Sample(first=f"{first}Z", second=f"{second}Z", weight=weight, start=iso(start), seconds=seconds)
 
 
 def _not_covered(offer: Offer, time: np.datetime64) -> InputError:

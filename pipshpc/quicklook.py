@@ -128,7 +128,7 @@ def _compose(
     rows = -(-len(times) // columns)
     inner = SHEET_WIDTH - m["left"] - m["right"] - (columns - 1) * m["column"]
     # A tall box fills the height, not the width, and is centred.
-    tallest = 8.2 if rows == 1 else 11.8
+    tallest = 8.2 if rows == 1 else 12.4
     width = min(inner / columns, (tallest - (rows - 1) * m["row"]) / rows * _aspect(about))
     height = width / _aspect(about)
     sheet = m["top"] + rows * height + (rows - 1) * m["row"] + m["bottom"]

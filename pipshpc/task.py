@@ -9,6 +9,7 @@ import msgspec
 import xxhash
 
 from pipshpc.errors import SpecError
+from pipshpc.forcing import Forcing
 from pipshpc.grid import Grid, Window
 from pipshpc.schema import Record, convert
 
@@ -45,30 +46,11 @@ class Recipe(Record):
     choices: list[Choice]
 
 
-class Forcing(Record):
-    """Where the meteorological input comes from.
-
-    Parameters
-    ----------
-    kind : "files", or "idealised" for the documented artificial atmosphere
-    paths : files or glob patterns, relative to the campaign file
-    variables : canonical name -> native name, where a file is unusual
-    hold : a file with one time step is held over the whole period
-    downscale : bring temperature, humidity and pressure to the pixel's elevation
-    """
-
-    kind: Literal["files", "idealised"]
-    paths: list[str] = []
-    variables: dict[str, str] = {}
-    hold: bool = False
-    downscale: bool = True
-
-
 class Sample(Record):
-    """One evaluation within a window: forcing steps `first` and `second` mixed by `weight`, from `start` on."""
+    """One evaluation within a window: the states at `first` and `second` mixed by `weight`, from `start` on."""
 
-    first: int
-    second: int
+    first: str  # times of the forcing, ISO 8601, UTC
+    second: str
     weight: float
     start: str  # ISO 8601, UTC
     seconds: float

@@ -15,7 +15,7 @@ from pipshpc.source.base import FieldInfo, Source, minutes
 from pipshpc.source.identity import file_digest
 from pipshpc.source.names import Quantity, conversion, find_quantity, quantities
 from pipshpc.source.reader import Float32Array, Found, Reader, Times, same_grid
-from pipshpc.source.record import Forcing, check_names
+from pipshpc.forcing import Forcing, check_names
 
 # Fields of the terrain do not change: where a file repeats them, or gives them
 # once with a time of its own, the first is taken.
@@ -78,6 +78,7 @@ class _Series:
 
     def __init__(self, name: str, quantity: Quantity, finds: list[Found]) -> None:
         self.name = name
+        self.limits = quantity.limits
         self.static = finds[0].times is None or (name in UNCHANGING and _one_time(finds))
         self.finds = finds[:1] if self.static else finds
         for f in self.finds[1:]:
@@ -115,7 +116,11 @@ class _Series:
     def read(self, index: int) -> Float32Array:
         which, within = self.order[0 if self.static else index]
         scale, offset = self.scale[which]
-        return self.finds[which].read(within, scale, offset)
+        field = self.finds[which].read(within, scale, offset)
+        if self.limits is not None:
+            # Packing leaves values like -1e-8; NaN passes.
+            np.clip(field, *self.limits, out=field)
+        return field
 
 
 class FileSource(Source):
@@ -230,7 +235,7 @@ class FileSource(Source):
         names = list(wanted or self._series)
         moving = [n for n in names if not self._series[n].static] or names
         if not moving:
-            reasons = "; ".join(self._left_out.values())
+            reasons = "; ".join(dict.fromkeys(self._left_out.values()))
             if reasons:
                 raise InputError(f"no usable forcing variable was found: {reasons}")
             there = "; ".join(self._readers[0].inventory()[:40])

@@ -8,23 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# pyproj has to come first: the ecCodes wheel brings another libproj, and
-# whichever is loaded second finds the wrong one (a crash at exit).
-import pyproj  # noqa: F401  isort: skip
-import eccodes
 import numpy as np
 
 from pipshpc.errors import InputError
+from pipshpc.source.eccodeslib import eccodes
 from pipshpc.source.names import Quantity, Selector
 from pipshpc.source.reader import Float32Array, Found
-from pipshpc.source.record import Native
+from pipshpc.forcing import Native
 from pipshpc.sourcegrid import SourceGrid, lonlat_grid
 
 # Keys that selectors may name. Their types matter: `indicatorOfTypeOfLevel` is
 # text ("sfc") unless asked for as an integer, and the code is what the tables list.
-TEXT_KEYS = ("shortName", "typeOfLevel", "stepType", "stepRange", "units", "name", "centre")
+# `name`, `units` and `paramId` are left out: each costs ecCodes more than all these.
+TEXT_KEYS = ("shortName", "typeOfLevel", "stepType", "stepRange", "centre")
 INT_KEYS = (
-    "edition", "level", "paramId", "table2Version", "indicatorOfParameter", "indicatorOfTypeOfLevel",
+    "edition", "level", "table2Version", "indicatorOfParameter", "indicatorOfTypeOfLevel",
     "discipline", "parameterCategory", "parameterNumber", "typeOfFirstFixedSurface",
 )  # fmt: skip
 MEANS = ("avg", "avgua", "avgfc", "avgas", "avgia")
@@ -77,8 +75,8 @@ class GribReader:
             for mean in (False, True):
                 part = [m for m in chosen if (m.keys.get("stepType") in MEANS) == mean and _usable(m)]
                 if part and mean not in kinds:
-                    units = (stated.units if stated else "") or str(selector.get("units", "")) or str(part[0].keys["units"])
-                    kinds[mean] = self._found(part, units)
+                    units = (stated.units if stated else "") or str(selector.get("units", ""))
+                    kinds[mean] = self._found(part, units or self._units(part[0]))
         return [kinds[mean] for mean in (False, True) if mean in kinds]
 
     def inventory(self) -> list[str]:
@@ -106,6 +104,10 @@ class GribReader:
 
         methods = f"time: mean (over {mean_s // 3600} h)" if mean_s else "time: point"
         return Found(self.path, _label(messages[0]), units, times, grid, read, mean_s, methods)
+
+    def _units(self, message: Message) -> str:
+        with self._handle(message.offset, message.length) as handle:
+            return str(eccodes.codes_get(handle, "units", str))
 
     def _index(self, offset: int, length: int) -> Message:
         with self._handle(offset, length) as handle:
@@ -305,6 +307,8 @@ def _lambert(handle: int, number: Any, flip_y: bool, flip_x: bool) -> SourceGrid
         f"+proj=lcc +lat_1={number('Latin1InDegrees'):g} +lat_2={number('Latin2InDegrees'):g} "
         f"+lat_0={number('LaDInDegrees'):g} +lon_0={number('LoVInDegrees'):g} {globe} +units=m +no_defs"
     )
+    import pyproj
+
     projection = pyproj.Proj(crs)
     x0, y0 = projection(number("longitudeOfFirstGridPointInDegrees"), number("latitudeOfFirstGridPointInDegrees"))
     dx, dy = number("DxInMetres"), number("DyInMetres")

@@ -21,6 +21,7 @@ class Quantity(Record):
     names: list[str] = []
     standard_names: list[str] = []
     grib: list[Selector] = []
+    limits: tuple[float | None, float | None] | None = None
     convert: dict[str, tuple[float, float]] = {}
 
     def sought(self) -> str:
