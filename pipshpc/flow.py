@@ -77,13 +77,13 @@ def survey(campaign: Campaign, base: Path) -> Offer:
     """
     from pipshpc.kernel import kernel_digest
     from pipshpc.source import open_source
-    from pipshpc.statics import static_digests
+    from pipshpc.statics import CONTINUOUS, open_static, static_path
 
     start, end = read_time("start", campaign.start), read_time("end", campaign.end)
     box = read_box(campaign.box)
     source = open_source(campaign.forcing, base, as_utc64(start), as_utc64(end))
     source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
-    statics = static_digests()
+    statics = {name: open_static(name).identity for name in CONTINUOUS if static_path(name).is_file()}
     if "orog" in statics and "orog" not in source.variables:
         statics["orog_in"] = statics["orog"]
     return Offer(
