@@ -196,5 +196,6 @@ def together(comm: Any, act: Callable[[], T]) -> T:
         error.__cause__ = caught
     for found in comm.allgather(error):
         if found is not None:
+            found.collective = True
             raise found from error
     return result  # type: ignore[return-value]

@@ -109,7 +109,8 @@ class ProductFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # The 1.10 format is the oldest with a compact index of fixed-size chunk tables.
-            self.file = h5py.File(self.part, "w", libver=("v110", "v110"))
+            # Nobody else opens an unfinished file, so HDF5's lock is not needed, which some file systems refuse.
+            self.file = h5py.File(self.part, "w", libver=("v110", "v110"), locking=False)
         except OSError as error:
             raise OutputError(f"{self.part}: cannot be created ({error}); check the folder and its free space") from error
         self.values, self.counts = _create(self.file, task, self.card)
@@ -152,7 +153,7 @@ class ProductFile:
         return digest
 
     def _verify(self) -> None:
-        with h5py.File(self.part, "r") as file:
+        with h5py.File(self.part, "r", locking=False) as file:
             for dataset in (file[self.values_name], file[self.counts_name]):
                 found = {}
                 for k in range(dataset.id.get_num_chunks()):
@@ -182,6 +183,8 @@ class ProductFile:
         """Close and remove the unfinished file."""
         try:
             self.file.close()
+        except OSError:
+            pass  # the disk is full: what could not be flushed is thrown away anyway
         finally:
             self.part.unlink(missing_ok=True)
 
