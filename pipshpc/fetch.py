@@ -154,7 +154,9 @@ def _keep(path: Path, made: Made, parts: list[Origin]) -> None:
     part = path.with_name(path.name + ".part")
     chunk = (1,) * (data.ndim - 2) + tuple(min(720, n) for n in data.shape[-2:])
     with h5py.File(part, "w") as file:
-        kept = file.create_dataset("data", data=data, chunks=chunk, compression="gzip", compression_opts=4, shuffle=True)
+        kept = file.create_dataset(
+            "data", data=data, chunks=chunk, compression="gzip", compression_opts=4, shuffle=True
+        )
         file["y"], file["x"] = y, x
         if path.name.startswith("land-"):
             file["tiles"] = _tiles(data)
@@ -188,7 +190,9 @@ def _orog(parts: dict[str, bytes]) -> Made:
     ny, nx = 2161, 4320
     y, x = np.linspace(-90.0, 90.0, ny), np.arange(nx) * (360.0 / nx)
     east = (x + 180.0) % 360.0 - 180.0
-    height = _sample(_altitude(parts["pvlib-altitude"]), (y + 90.0) * 12 - 0.5, (east * (1 - 5.8e-4) + 180.0) * 12 - 0.5)
+    height = _sample(
+        _altitude(parts["pvlib-altitude"]), (y + 90.0) * 12 - 0.5, (east * (1 - 5.8e-4) + 180.0) * 12 - 0.5
+    )
     if "etopo5" in parts:
         relief = _sample(_etopo5(parts["etopo5"]), (y + 1 / 24 + 90.0) * 12, (x - 1 / 8) * 12)
         polar = np.abs(y) > ICE_SHEETS

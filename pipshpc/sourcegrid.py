@@ -44,7 +44,9 @@ class SourceGrid:
     def __post_init__(self) -> None:
         for name, axis in (("y", self.y), ("x", self.x)):
             if axis.ndim != 1 or axis.size < 1:
-                raise InputError(f"grid axis {name} has shape {axis.shape}; one dimension of 1 or more points is wanted")
+                raise InputError(
+                    f"grid axis {name} has shape {axis.shape}; one dimension of 1 or more points is wanted"
+                )
             if not np.all(np.isfinite(axis)) or (axis.size > 1 and not np.all(np.diff(axis) > 0)):
                 raise InputError(f"grid axis {name} does not ascend strictly or holds missing values")
 

@@ -252,7 +252,9 @@ class CfReader:
         flip = bool(ys.size > 1 and ys[0] > ys[-1])
         return SourceGrid((ys[::-1] if flip else ys) * metres, xs * metres, crs), flip, xs.size
 
-    def _axis(self, v: Variable, position: int, names: tuple[str, ...], standard: str, projected: str) -> Variable | None:
+    def _axis(
+        self, v: Variable, position: int, names: tuple[str, ...], standard: str, projected: str
+    ) -> Variable | None:
         dim, size = v.dims[position], v.shape[position]
         if dim:
             one = self.variables.get(dim)
@@ -265,7 +267,9 @@ class CfReader:
             if c.shape != (size,):
                 continue
             north = c.text("units").casefold().replace(" ", "_")
-            by_units = north.startswith(("degree_n", "degrees_n") if standard == "latitude" else ("degree_e", "degrees_e"))
+            by_units = north.startswith(
+                ("degree_n", "degrees_n") if standard == "latitude" else ("degree_e", "degrees_e")
+            )
             if by_units or c.text("standard_name") in (standard, projected) or c.short.casefold() in names:
                 return c
         return None

@@ -161,7 +161,9 @@ class FileSource(Source):
         digests = sorted(file_digest(path) for path in self.paths)
         self.identity = xxhash.xxh3_128_hexdigest(" ".join(digests).encode())
         self.hold = spec.hold
-        self.title = self.paths[0].name if len(self.paths) == 1 else f"{self.paths[0].name} and {len(self.paths) - 1} more"
+        self.title = (
+            self.paths[0].name if len(self.paths) == 1 else f"{self.paths[0].name} and {len(self.paths) - 1} more"
+        )
         self.comment = self._comment()
 
     def read(self, name: str, index: int) -> Float32Array:
@@ -274,7 +276,9 @@ class FileSource(Source):
             if info.mean_s and not name.endswith("_mean"):
                 means.setdefault(info.mean_s, []).append(name)
         for seconds, names in means.items():
-            parts.append(f"{', '.join(names)} are means over the {seconds // 3600} h before each time, taken as its state")
+            parts.append(
+                f"{', '.join(names)} are means over the {seconds // 3600} h before each time, taken as its state"
+            )
         if self.hold:
             parts.append(
                 f"the forcing holds one time, {self.times[0]} UTC: its state is held over the whole period while the sun moves"

@@ -18,7 +18,15 @@ from pipshpc.source.reader import Float32Array
 
 # Chunks that span several times are kept, decompressed, up to this size per file.
 KEEP_BYTES = 160 << 20
-INTERNAL = ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties")
+INTERNAL = (
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "CLASS",
+    "NAME",
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+    "_NCProperties",
+)
 
 
 class Hdf5Reader(CfReader):
