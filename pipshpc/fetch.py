@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -130,8 +130,7 @@ def _take(origin: Origin) -> bytes:
 
 def _member_of_deb(package: Path, member: str) -> bytes:
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101  for the type checker
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        with tarfile.open(fileobj=cast(IO[bytes], process.stdout), mode="r|") as archive:
             for entry in archive:
                 if entry.name.removeprefix("./") == member:
                     content = archive.extractfile(entry)
@@ -165,7 +164,7 @@ def _keep(path: Path, made: Made, parts: list[Origin]) -> None:
             title="; ".join(p.title for p in parts),
             licence="; ".join(p.licence for p in parts),
             source="; ".join(f"{p.package} {p.version}, {p.member}, sha256 {p.sha256}" for p in parts),
-            identity=xxhash.xxh3_128_hexdigest(np.ascontiguousarray(data)),
+            identity=xxhash.xxh3_128_hexdigest(np.ascontiguousarray(data).tobytes()),
         )  # fmt: skip
     part.replace(path)
 
@@ -176,7 +175,7 @@ def _tiles(land: Array) -> Array:
 
 
 def _centres(count: int, start: float, span: float) -> npt.NDArray[np.float64]:
-    return start + (np.arange(count) + 0.5) * (span / count)
+    return np.asarray(start + (np.arange(count) + 0.5) * (span / count), dtype=np.float64)
 
 
 def _orog(parts: dict[str, bytes]) -> Made:
@@ -188,7 +187,7 @@ def _orog(parts: dict[str, bytes]) -> Made:
     54 m, ETOPO5 150 to 113 m; docs/statics.md).
     """
     ny, nx = 2161, 4320
-    y, x = np.linspace(-90.0, 90.0, ny), np.arange(nx) * (360.0 / nx)
+    y, x = np.linspace(-90.0, 90.0, ny), np.arange(nx, dtype=np.float64) * (360.0 / nx)
     east = (x + 180.0) % 360.0 - 180.0
     height = _sample(
         _altitude(parts["pvlib-altitude"]), (y + 90.0) * 12 - 0.5, (east * (1 - 5.8e-4) + 180.0) * 12 - 0.5

@@ -165,8 +165,8 @@ class CfReader:
         for position, size in enumerate(leading):
             if position != axis and size != 1:
                 raise InputError(
-                    f"{self._where(variable)} has {size} levels along '{variable.dims[position]}'; a field of one level "
-                    "is wanted; extract it, or name another variable under 'variables' of the campaign's forcing"
+                    f"{self._where(variable)} has {size} levels along '{variable.dims[position]}'; a field of one "
+                    "level is wanted; extract it, or name another variable under 'variables' of the campaign's forcing"
                 )
         packing = packing_of(variable)
 

@@ -16,6 +16,7 @@ from pipshpc.errors import InputError
 from pipshpc.source.cf import CfReader, Packing, Variable, unpack
 from pipshpc.source.reader import Float32Array
 
+DEFLATE_ERROR: type[Exception] = isal_zlib.error
 # Chunks that span several times are kept, decompressed, up to this size per file.
 KEEP_BYTES = 160 << 20
 INTERNAL = (
@@ -74,7 +75,7 @@ class Hdf5Reader(CfReader):
                 if direct:
                     return self._tiles(name, dataset, place, packing, flip)
                 return unpack(dataset[place], packing, flip)
-            except (OSError, RuntimeError, isal_zlib.error, ValueError) as error:
+            except (OSError, RuntimeError, DEFLATE_ERROR, ValueError) as error:
                 at = f", index {place[0]}" if place else ""
                 raise InputError(
                     f"{self.path}: variable '{name}'{at}: damaged data: {error}; get the file again"

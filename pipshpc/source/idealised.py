@@ -74,7 +74,7 @@ class IdealisedSource(Source):
         if end <= start:
             raise InputError(f"the period {start} to {end} is empty; its end has to be later")
         self._orog, self._land = open_static("orog"), open_static("land")
-        self.grid = SourceGrid(np.arange(180) - 89.5, np.arange(360) + 0.5, None, True)
+        self.grid = SourceGrid(np.arange(-89.5, 90.0), np.arange(0.5, 360.0), None, True)
         self.times = start + np.arange(1 if hold else max(1, -(-(end - start) // HOUR))) * HOUR
         self.step = None if hold or self.times.size == 1 else HOUR
         self.hold = hold
@@ -117,7 +117,7 @@ class IdealisedSource(Source):
     def _fraction(self) -> Float64Array:
         """Land fraction of the cells, turned from 180 W to 0 E."""
         tiles = self._land.tile_counts().reshape(180, 4, 360, 4).sum(axis=(1, 3)) / (16 * 900.0)
-        return np.roll(tiles, -180, axis=1)
+        return np.asarray(np.roll(tiles, -180, axis=1), dtype=np.float64)
 
     @cached_property
     def _lat(self) -> Float64Array:
