@@ -9,7 +9,7 @@ import numpy as np
 
 from pipshpc.errors import InputError
 from pipshpc.source.base import FieldInfo, Source
-from pipshpc.source.record import Forcing, Native
+from pipshpc.forcing import Forcing, Native
 from pipshpc.sourcegrid import SourceGrid
 
 __all__ = ["FieldInfo", "Forcing", "Native", "Source", "SourceGrid", "check", "open_source"]

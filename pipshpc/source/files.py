@@ -15,7 +15,7 @@ from pipshpc.source.base import FieldInfo, Source, minutes
 from pipshpc.source.identity import file_digest
 from pipshpc.source.names import Quantity, conversion, find_quantity, quantities
 from pipshpc.source.reader import Float32Array, Found, Reader, Times, same_grid
-from pipshpc.source.record import Forcing, check_names
+from pipshpc.forcing import Forcing, check_names
 
 # Fields of the terrain do not change: where a file repeats them, or gives them
 # once with a time of its own, the first is taken.

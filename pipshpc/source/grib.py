@@ -14,7 +14,7 @@ from pipshpc.errors import InputError
 from pipshpc.source.eccodeslib import eccodes
 from pipshpc.source.names import Quantity, Selector
 from pipshpc.source.reader import Float32Array, Found
-from pipshpc.source.record import Native
+from pipshpc.forcing import Native
 from pipshpc.sourcegrid import SourceGrid, lonlat_grid
 
 # Keys that selectors may name. Their types matter: `indicatorOfTypeOfLevel` is

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipshpc.errors import InputError
 from pipshpc.source.names import Quantity
-from pipshpc.source.record import Native
+from pipshpc.forcing import Native
 from pipshpc.sourcegrid import SourceGrid
 
 Float32Array = npt.NDArray[np.float32]
