@@ -129,14 +129,17 @@ def _take(origin: Origin) -> bytes:
 
 
 def _member_of_deb(package: Path, member: str) -> bytes:
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=cast(IO[bytes], process.stdout), mode="r|") as archive:
-            for entry in archive:
-                if entry.name.removeprefix("./") == member:
-                    content = archive.extractfile(entry)
-                    data = content.read() if content else b""
-                    process.kill()
-                    return data
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=cast(IO[bytes], process.stdout), mode="r|") as archive,
+    ):
+        for entry in archive:
+            if entry.name.removeprefix("./") == member:
+                content = archive.extractfile(entry)
+                data = content.read() if content else b""
+                process.kill()
+                return data
     raise KeyError(f"{member} is not in {package.name}")
 
 

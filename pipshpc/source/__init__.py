@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pipshpc.errors import InputError
-from pipshpc.source.base import FieldInfo, Source
 from pipshpc.forcing import Forcing, Native
+from pipshpc.source.base import FieldInfo, Source
 from pipshpc.sourcegrid import SourceGrid
 
 __all__ = ["FieldInfo", "Forcing", "Native", "Source", "SourceGrid", "check", "open_source"]

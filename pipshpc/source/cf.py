@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc.errors import InputError
+from pipshpc.forcing import Native
 from pipshpc.source.names import Quantity
 from pipshpc.source.reader import Float32Array, Found, Times, decode_times
-from pipshpc.forcing import Native
 from pipshpc.sourcegrid import SourceGrid, lonlat_grid
 
 # The netCDF library's fill numbers, in force where a variable states none.

@@ -16,7 +16,7 @@ from pipshpc.errors import InputError
 from pipshpc.source.cf import CfReader, Packing, Variable, unpack
 from pipshpc.source.reader import Float32Array
 
-DEFLATE_ERROR: type[Exception] = isal_zlib.error
+DEFLATE_ERROR: Any = isal_zlib.error
 # Chunks that span several times are kept, decompressed, up to this size per file.
 KEEP_BYTES = 160 << 20
 INTERNAL = (
@@ -87,7 +87,7 @@ class Hdf5Reader(CfReader):
         """Read a field chunk by chunk, past HDF5's filter pipeline: two to three times faster."""
         from pipshpc._unpack import unpack_tile
 
-        *leading, rows, columns = dataset.shape
+        rows, columns = dataset.shape[-2:]
         *thick, chunk_rows, chunk_columns = dataset.chunks
         first = [p // t * t for p, t in zip(place, thick, strict=True)]
         within = [p - f for p, f in zip(place, first, strict=True)]

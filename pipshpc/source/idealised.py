@@ -153,7 +153,8 @@ class IdealisedSource(Source):
 
     def _ps(self, days: float) -> Float64Array:
         standard = 101325.0 * (1.0 - 2.25577e-5 * np.asarray(self._height, float)) ** 5.25588
-        return standard * (1.0 - 0.009 * np.sin(2 * self._lat) ** 2 * self._weather(days, 0.3))
+        factor = 1.0 - 0.009 * np.sin(2 * self._lat) ** 2 * self._weather(days, 0.3)
+        return np.asarray(standard * factor)
 
     def _clt(self, days: float) -> Float64Array:
         lat = self.grid.y[:, None]
