@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from pipshpc.errors import InputError
+from pipshpc.forcing import Native
 from pipshpc.source.eccodeslib import eccodes
 from pipshpc.source.names import Quantity, Selector
 from pipshpc.source.reader import Float32Array, Found
-from pipshpc.forcing import Native
 from pipshpc.sourcegrid import SourceGrid, lonlat_grid
 
 # Keys that selectors may name. Their types matter: `indicatorOfTypeOfLevel` is

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc.errors import InputError
-from pipshpc.source.names import Quantity
 from pipshpc.forcing import Native
+from pipshpc.source.names import Quantity
 from pipshpc.sourcegrid import SourceGrid
 
 Float32Array = npt.NDArray[np.float32]
