@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -76,7 +75,9 @@ def test_kernels_for_another_processor(monkeypatch):
 
 
 def test_a_wrong_kernel_is_named(monkeypatch):
-    monkeypatch.setattr(doctor, "KERNELS", 'print(\'{"products": 1, "examples": 1, "wrong": ["rlds by x: 1, wanted 2"]}\')')
+    monkeypatch.setattr(
+        doctor, "KERNELS", 'print(\'{"products": 1, "examples": 1, "wrong": ["rlds by x: 1, wanted 2"]}\')'
+    )
     finding = doctor.check_kernels()
     assert (finding.state, finding.found) == ("fail", "rlds by x: 1, wanted 2")
 
@@ -130,7 +131,7 @@ def test_this_machine(tmp_path):
 @pytest.mark.mpi
 def test_hdf5_without_mpi_is_recognised(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "PARALLEL_HDF5", "raise SystemExit('h5py was built without MPI')")
-    site = parse_yaml(f'name: "x"\nlauncher: {{command: ["env", "N={{ranks}}"]}}\ncores: 4', Site, "x.yaml")
+    site = parse_yaml('name: "x"\nlauncher: {command: ["env", "N={ranks}"]}\ncores: 4', Site, "x.yaml")
     finding = doctor.check_parallel_hdf5(site, tmp_path)
     assert finding.state == "fail"
     assert "libhdf5-openmpi-dev" in finding.action
