@@ -68,10 +68,12 @@ def check_campaign(campaign: Campaign) -> None:
     if end <= start:
         raise SpecError(f"key 'end': found {campaign.end}, wanted a time after start {campaign.start} (end exclusive)")
     period = read_period(campaign.period)
-    if (end - start) % period:
-        raise SpecError(f"key 'end': {campaign.start} to {campaign.end} is not a whole number of periods of {campaign.period}")
     if timedelta(days=1) % period:
         raise SpecError(f"key 'period': found '{campaign.period}', wanted a length that divides a day")
+    if (end - start) % period:
+        raise SpecError(
+            f"key 'end': {campaign.start} to {campaign.end} is not a whole number of periods of {campaign.period}"
+        )
     if (start - start.replace(hour=0, minute=0, second=0)) % period:
         raise SpecError(f"key 'start': {campaign.start} is not a multiple of {campaign.period} after 00:00 UTC")
     if campaign.resources.ranks < 0 or campaign.resources.threads < 1:

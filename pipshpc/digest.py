@@ -47,11 +47,24 @@ def file_digest(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def content_digest(path: str | Path) -> str:
+ChunkDigests = dict[tuple[str, tuple[int, ...]], bytes]
+
+
+def chunk_digest(values: npt.NDArray[Any]) -> bytes:
+    """Return the 16 bytes that stand for the values of one chunk (of its part inside the dataset)."""
+    return xxhash.xxh3_128_digest(_value_bytes(values))
+
+
+def content_digest(path: str | Path, known: ChunkDigests | None = None) -> str:
     """Return the XXH3 (128 bit) of what an HDF5 or netCDF-4 file says, as 32 hex digits.
 
-    Everything is visited in the order of names; values are streamed one row of
-    chunks at a time.
+    Everything is visited in the order of names. The values of a chunked
+    dataset go in as the digests of its chunks in row-major order, so that
+    whoever wrote the chunks can hand in what is known of them.
+
+    Parameters
+    ----------
+    known : `chunk_digest` by (dataset name, corner); chunks in it are not read
 
     Raises
     ------
@@ -73,8 +86,8 @@ def content_digest(path: str | Path) -> str:
                 add("value", _attribute_bytes(node, attribute))
             if _is_dataset(node):
                 add("layout", repr(_layout(node)).encode())
-                for _, values in _pieces(node, Path(path)):
-                    digest.update(_value_bytes(values))
+                for data in _value_digests(node, Path(path), known or {}):
+                    digest.update(data)
     return digest.hexdigest()
 
 
@@ -125,6 +138,24 @@ def _pieces(node: h5py.Dataset, path: Path) -> Iterator[tuple[tuple[slice, ...],
             yield where, np.asarray(node[where])
         except OSError as error:
             raise InputError(f"{path}: {node.name} at {corner}: {error}; the file is damaged, make it again") from error
+
+
+def _value_digests(node: h5py.Dataset, path: Path, known: ChunkDigests) -> Iterator[bytes]:
+    """Yield what stands for the values of a dataset: digests of its chunks, or the values where it has none."""
+    if node.shape is None or not node.shape or 0 in node.shape or not node.chunks:
+        for _, values in _pieces(node, path):
+            yield _value_bytes(values)
+        return
+    corners = product(*(range(0, size, step) for size, step in zip(node.shape, node.chunks, strict=True)))
+    for corner in corners:
+        found = known.get((node.name, corner))
+        if found is None:
+            where = tuple(slice(a, min(a + n, s)) for a, n, s in zip(corner, node.chunks, node.shape, strict=True))
+            try:
+                found = chunk_digest(np.asarray(node[where]))
+            except OSError as error:
+                raise InputError(f"{path}: {node.name} at {corner}: {error}; the file is damaged, make it again") from error
+        yield found
 
 
 def _value_bytes(values: npt.NDArray[Any]) -> bytes:

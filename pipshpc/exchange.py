@@ -6,7 +6,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,19 @@ import numpy.typing as npt
 from pipshpc.errors import PipshpcError
 
 T = TypeVar("T")
-Chunks = list[tuple[bytes, bytes]]  # per window: encoded values, encoded counts
+DIGEST_BYTES = 16
+
+
+class Chunk(NamedTuple):
+    """One block and window of one product, as stored, with the digests of what is in it."""
+
+    values: bytes | memoryview
+    counts: bytes | memoryview
+    values_digest: bytes
+    counts_digest: bytes
+
+
+Chunks = list[Chunk]  # one per window
 
 
 class NodeArray:
@@ -69,21 +81,22 @@ class Counter:
 def pack_message(item: int, chunks: Chunks) -> bytes:
     """Put the encoded chunks of one block into one message."""
     parts = [struct.pack("<qq", item, len(chunks))]
-    parts += [struct.pack("<qq", len(value), len(count)) for value, count in chunks]
-    for value, count in chunks:
-        parts += [value, count]
+    parts += [struct.pack("<qq", len(c.values), len(c.counts)) + c.values_digest + c.counts_digest for c in chunks]
+    for chunk in chunks:
+        parts += [chunk.values, chunk.counts]  # type: ignore[list-item]
     return b"".join(parts)
 
 
-def unpack_message(message: bytes | bytearray) -> tuple[int, list[tuple[memoryview, memoryview]]]:
-    """Undo `pack_message`, without copying."""
+def unpack_message(message: bytes | bytearray) -> tuple[int, Chunks]:
+    """Undo `pack_message`, without copying the chunks."""
     view = memoryview(message)
     item, count = struct.unpack_from("<qq", view, 0)
-    at = 16 + 16 * count
+    head = 16 + 2 * DIGEST_BYTES
+    at = 16 + head * count
     chunks = []
     for k in range(count):
-        first, second = struct.unpack_from("<qq", view, 16 + 16 * k)
-        chunks.append((view[at : at + first], view[at + first : at + first + second]))
+        first, second, one, two = struct.unpack_from(f"<qq{DIGEST_BYTES}s{DIGEST_BYTES}s", view, 16 + head * k)
+        chunks.append(Chunk(view[at : at + first], view[at + first : at + first + second], one, two))
         at += first + second
     return item, chunks
 
@@ -103,14 +116,14 @@ class Funnel:
         self,
         comm: Any,
         writers: Sequence[int],
-        write: Callable[[int, int, Sequence[tuple[Any, Any]]], None],
+        write: Callable[[int, int, Chunks], None],
         limit_bytes: int = 256 << 20,
     ) -> None:
         from mpi4py import MPI
 
         self._mpi, self._comm, self._writers, self._write, self._limit = MPI, comm, writers, write, limit_bytes
         self._mine = [p for p, rank in enumerate(writers) if rank == comm.rank]
-        self._waiting: dict[int, dict[int, tuple[int, Sequence[tuple[Any, Any]]]]] = {p: {} for p in self._mine}
+        self._waiting: dict[int, dict[int, tuple[int, Chunks]]] = {p: {} for p in self._mine}
         self._next = dict.fromkeys(self._mine, 0)
         self.received = dict.fromkeys(self._mine, 0)
         self._sent: deque[tuple[Any, bytes]] = deque()
@@ -139,9 +152,9 @@ class Funnel:
                 item, chunks = unpack_message(message)
                 self._arrive(product, item, chunks)
 
-    def _arrive(self, product: int, item: int, chunks: Sequence[tuple[Any, Any]]) -> None:
+    def _arrive(self, product: int, item: int, chunks: Chunks) -> None:
         waiting = self._waiting[product]
-        waiting[item] = sum(len(v) + len(c) for v, c in chunks), chunks
+        waiting[item] = sum(len(c.values) + len(c.counts) for c in chunks), chunks
         self.received[product] += 1
         while self._next[product] in waiting:
             self._write(product, self._next[product], waiting.pop(self._next[product])[1])

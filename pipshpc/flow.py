@@ -30,7 +30,7 @@ from pipshpc.errors import OutputError, PipshpcError, SiteError
 from pipshpc.journal import Journal
 from pipshpc.plan import Offer, plan
 from pipshpc.run import Report
-from pipshpc.site import Site, launch_command, load_site
+from pipshpc.site import Site, launch_command, launch_environment, load_site
 from pipshpc.task import Task, write_task
 
 
@@ -77,13 +77,13 @@ def survey(campaign: Campaign, base: Path) -> Offer:
     """
     from pipshpc.kernel import kernel_digest
     from pipshpc.source import open_source
-    from pipshpc.statics import static_digests
+    from pipshpc.statics import CONTINUOUS, open_static, static_path
 
     start, end = read_time("start", campaign.start), read_time("end", campaign.end)
     box = read_box(campaign.box)
     source = open_source(campaign.forcing, base, as_utc64(start), as_utc64(end))
     source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
-    statics = static_digests()
+    statics = {name: open_static(name).identity for name in CONTINUOUS if static_path(name).is_file()}
     if "orog" in statics and "orog" not in source.variables:
         statics["orog_in"] = statics["orog"]
     return Offer(
@@ -228,11 +228,21 @@ def _parsl(prepared: Prepared) -> Iterator[Callable[[list[str], Path], Future[in
     )
     kernel = parsl.load(config)
 
+    environment = launch_environment(prepared.site, prepared.campaign.resources.threads)
+
     def launch_task(command: list[str], log: str) -> int:
+        import os
         import subprocess
 
         with open(log, "wb") as handle:  # noqa: PTH123 - runs on a worker, with plain imports only
-            return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, check=False).returncode
+            return subprocess.run(
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=handle,
+                check=False,
+            ).returncode
 
     app = parsl.python_app(launch_task, data_flow_kernel=kernel)
     try:
@@ -252,6 +262,7 @@ def _drive(
 ) -> None:
     """Submit all pending tasks, follow them, collect their reports."""
     resources = prepared.campaign.resources
+    ranks = resources.ranks or max(1, prepared.site.core_count // resources.threads)
     futures: dict[Future[int], Task] = {}
     for task in prepared.pending:
         files = _files(prepared.folder, task)
@@ -261,7 +272,7 @@ def _drive(
         argv = [sys.executable, "-m", "pipshpc.run", str(files["task"]), "--threads", str(resources.threads)]
         argv += ["--progress", str(files["progress"]), "--report", str(files["report"])]
         argv += ["--attempt", f"{os.uname().nodename}.{os.getpid()}"]
-        command = launch_command(prepared.site, resources.ranks, resources.threads, argv)
+        command = launch_command(prepared.site, ranks, resources.threads, argv)
         futures[submit(command, files["log"])] = task
         journal.write("submitted", task=task.id, windows=task.windows[0], products=task.products)
     while futures:

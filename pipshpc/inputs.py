@@ -80,6 +80,12 @@ def fill_periodic(to: npt.NDArray[np.float32], values: npt.NDArray[np.float32]) 
         to[:, -1] = values[:, 0]
 
 
+def day_of_year(time: str) -> float:
+    """Return the day of the year of an ISO time, 1.0 at the start of the first of January."""
+    when = np.datetime64(time.rstrip("Z"), "s")
+    return float((when - when.astype("datetime64[Y]")) / np.timedelta64(86400, "s")) + 1.0
+
+
 class Inputs:
     """Opened forcing and static fields of a task.
 
@@ -111,7 +117,7 @@ class Inputs:
         self.static_grid: dict[str, int] = {}
         self._statics: dict[str, NodeArray] = {}
         self._memory: NodeArray | None = None
-        middle = np.datetime64(task.windows[len(task.windows) // 2].rstrip("Z"), "s")
+        day = day_of_year(task.windows[len(task.windows) // 2])
         for name in (s.source for s in task.recipe.steps if s.kind == "static"):
             from pipshpc.statics import open_static
 
@@ -123,7 +129,8 @@ class Inputs:
                 self.grids.append(grid)
             self._statics[name] = NodeArray(node, self._shape(grid))
             if node.rank == 0:
-                values = field.mean_over(grid) if on_source else field.read(middle)
+                whole = field.read(day=day) if field.monthly else field.read()
+                values = field.mean_over(grid) if on_source else whole
                 fill_periodic(self._statics[name].array, values)
 
     @staticmethod

@@ -21,6 +21,7 @@ from pipshpc.product import Algorithm, load_cards
 from pipshpc.task import Choice, Recipe, Sample, Step, Task
 
 GEOMETRY = ("cosz", "toa_normal")
+LOWER = "lower on the card's list"
 Times = npt.NDArray[np.datetime64]
 
 
@@ -85,7 +86,7 @@ class _Search:
                 self.add(Step(name=product, kind="kernel", source=product, algorithm=algorithm.name, inputs=inputs))
                 reason = "ordered" if self.wanted.get(product) else "first of the card whose inputs can be had"
                 later = [a.name for a in algorithms[len(rejected) + 1 :]]
-                rejected |= dict.fromkeys(later, "lower on the card's list")
+                rejected |= dict.fromkeys(later, LOWER)
                 self.choices.append(Choice(product=product, algorithm=algorithm.name, reason=reason, rejected=rejected))
                 return ""
             self.steps, self.choices = steps, choices
@@ -104,9 +105,10 @@ def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, d
     """
     search = _Search(offer, {p: algorithms.get(p, "") for p in {*products, *algorithms}}, downscale)
     for product in products:
-        reason = search.choose(product, [load_cards()[product].algorithm(algorithms[product])], ()) if product in algorithms else (
-            "" if product in search.steps else search.choose(product, load_cards()[product].algorithms, ())
-        )
+        card = load_cards()[product]
+        named = [card.algorithm(algorithms[product])] if product in algorithms else card.algorithms
+        done = product in search.steps and search.steps[product].kind == "kernel"
+        reason = "" if done else search.choose(product, named, ())
         if reason:
             have = ", ".join(offer.variables) or "nothing"
             raise InputError(f"{reason}. The forcing ({offer.title}) has: {have}; statics: {', '.join(offer.statics)}")
@@ -231,7 +233,9 @@ def explain(recipe: Recipe) -> list[str]:
     lines = []
     for choice in recipe.choices:
         lines.append(f"{choice.product}: {choice.algorithm} ({choice.reason})")
-        lines += [f"  not {name}: {reason}" for name, reason in choice.rejected.items()]
+        lines += [f"  not {name}: {reason}" for name, reason in choice.rejected.items() if reason != LOWER]
+        later = [name for name, reason in choice.rejected.items() if reason == LOWER]
+        lines += [f"  {LOWER}: {', '.join(later)}"] if later else []
     return lines
 
 

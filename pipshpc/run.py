@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from pipshpc import store
+from pipshpc import catalogue, store
 from pipshpc.chain import compile_chain, place_block, run_block
 from pipshpc.domain import Blocks, cut
 from pipshpc.errors import PipshpcError
@@ -39,7 +39,7 @@ class Report(Record):
     """What came out of a task; the same on all ranks."""
 
     task: str
-    files: dict[str, int]  # path -> bytes
+    files: dict[str, str]  # path -> content digest
     seconds: float
     fields: int
     pixels: int
@@ -98,15 +98,15 @@ def run(task: Task, comm: Any = None, threads: int = 1, attempt: str = "local", 
             together(comm, lambda: _create(task, writers, comm.rank, attempt, files))
         _Work(task, comm, node, inputs, clock, threads, progress).execute(writers, files)
         with clock.stage("publish"):
-            sizes = together(comm, lambda: {str(file.path): file.publish() for file in files.values()})
+            digests = together(comm, lambda: {str(file.path): file.publish() for file in files.values()})
     except BaseException:
         for file in files.values():
             file.abandon()
         raise
     inputs.free()
-    return Report(
+    report = Report(
         task=task.id,
-        files={path: size for part in comm.allgather(sizes) for path, size in part.items()},
+        files={path: digest for part in comm.allgather(digests) for path, digest in part.items()},
         seconds=time.perf_counter() - begin,
         fields=len(task.windows) * len(task.products),
         pixels=len(task.windows) * len(task.products) * task.count[0] * task.count[1],
@@ -115,6 +115,22 @@ def run(task: Task, comm: Any = None, threads: int = 1, attempt: str = "local", 
         peak_mib=comm.allgather(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)),
         stages=comm.allgather({k: round(v, 4) for k, v in clock.seconds.items()}),
     )
+    together(comm, lambda: _register(report, digests))
+    return report
+
+
+def _register(report: Report, digests: dict[str, str]) -> None:
+    """Write the catalogue items of the files of this rank: the last act, which makes them count as done."""
+    facts = {
+        "ranks": report.ranks,
+        "threads": report.threads,
+        "seconds": round(report.seconds, 3),
+        "peak_mib": max(report.peak_mib),
+        "host": os.uname().nodename,
+        **{key.lower(): os.environ[key] for key in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT") if key in os.environ},
+    }
+    for path, digest in digests.items():
+        catalogue.publish(path, facts, digest)
 
 
 def _create(task: Task, writers: list[int], rank: int, attempt: str, files: dict[int, store.ProductFile]) -> None:
@@ -145,11 +161,11 @@ class _Work:
         self.inputs.reserve(self.chain, batches)
         windows: list[int] = []
 
-        def write(product: int, item: int, chunks: Any) -> None:
+        def write(product: int, item: int, chunks: Chunks) -> None:
             with self.clock.stage("write"):
                 row, column = (int(k) for k in order[item])
-                for window, (value, count) in zip(windows, chunks, strict=True):
-                    files[product].write((row, column), window, value, count)
+                for window, chunk in zip(windows, chunks, strict=True):
+                    files[product].write((row, column), window, chunk)
 
         funnel = Funnel(self.comm, writers, write)
         for number, batch in enumerate(batches):
@@ -208,7 +224,7 @@ class _Work:
             run_block(self.chain, lat, lon, chunk[1], places, addresses, batch.bounds, batch.sun, values, counts)
         with self.clock.stage("encode"):
             return [
-                [(store.encode(v[w], store.FILL[p.dtype]), store.encode(c[w], np.uint8(0))) for w in range(windows)]
+                [store.make_chunk(v[w], c[w], block.count, store.FILL[p.dtype]) for w in range(windows)]
                 for v, c, p in zip(values, counts, self.packings, strict=True)
             ]
 

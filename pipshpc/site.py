@@ -129,8 +129,11 @@ def load_site(name: str | Path, folders: Iterable[Path] | None = None) -> Site:
     return msgspec.structs.replace(site, scratch=_expand(site.scratch, os.environ, f"{path}: key 'scratch'"))
 
 
-def launch_command(site: Site, ranks: int, threads: int, argv: list[str]) -> list[str]:
+def launch_command(site: Site, ranks: int, threads: int, argv: list[str], uid: int | None = None) -> list[str]:
     """Return the words that start `argv` on `ranks` MPI ranks of `threads` threads each.
+
+    The words are complete: they begin with ``env`` and the variables of
+    `launch_environment`, so that whoever runs them need not know the site.
 
     Raises
     ------
@@ -139,9 +142,10 @@ def launch_command(site: Site, ranks: int, threads: int, argv: list[str]) -> lis
     """
     if ranks < 1 or threads < 1:
         raise SpecError(f"found {ranks} ranks of {threads} threads; at least one of each is wanted")
+    settings = [f"{name}={value}" for name, value in launch_environment(site, threads, uid).items()]
     words = [word.format(ranks=ranks, threads=threads) for word in site.launcher.command]
     crowded = site.launcher.crowded if ranks * threads > site.core_count else []
-    return [*words, *crowded, *argv]
+    return ["env", *settings, *words, *crowded, *argv]
 
 
 def launch_environment(site: Site, threads: int, uid: int | None = None) -> dict[str, str]:

@@ -138,6 +138,14 @@ class SourceGrid:
             f"({ny} x {nx} cells of a projected grid)"
         )
 
+    def geographic(self, y: npt.ArrayLike, x: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Latitude and longitude (degrees) of places given in coordinates of the grid, broadcast."""
+        ys, xs = np.broadcast_arrays(np.asarray(y, float), np.asarray(x, float))
+        if self.crs is None:
+            return ys, xs
+        lon, lat = self._projection.transform(xs, ys, direction="INVERSE")
+        return np.asarray(lat), np.asarray(lon)
+
     @cached_property
     def _projection(self) -> Any:
         import pyproj

@@ -22,7 +22,9 @@ from isal import isal_zlib
 
 from pipshpc import __version__
 from pipshpc._encode import fletcher32, is_constant, shuffle
+from pipshpc.digest import ChunkDigests, chunk_digest, content_digest
 from pipshpc.errors import OutputError
+from pipshpc.exchange import Chunk
 from pipshpc.grid import Window
 from pipshpc.product import Card
 from pipshpc.schema import convert
@@ -55,6 +57,37 @@ def _encode_constant(dtype: str, item: bytes, size: int) -> bytes:
     return _encode(values.view(np.uint8), values.itemsize)
 
 
+def make_chunk(
+    values: npt.NDArray[Any], counts: npt.NDArray[np.uint8], extent: tuple[int, int], fill: Any = None
+) -> Chunk:
+    """Encode one block and window.
+
+    Parameters
+    ----------
+    values, counts : (rows, columns) of a whole chunk
+    extent : rows and columns of it that lie inside the dataset
+    fill : value that stands for missing in `values`
+    """
+    inside = np.s_[: extent[0], : extent[1]]
+    return Chunk(
+        encode(values, fill),
+        encode(counts, np.uint8(0)),
+        _digest(values[inside]),
+        _digest(counts[inside]),
+    )
+
+
+def _digest(values: npt.NDArray[Any]) -> bytes:
+    if values.flags.c_contiguous and is_constant(values.reshape(-1).view(np.uint8), values.itemsize):
+        return _digest_constant(values.dtype.str, values.flat[0].tobytes(), values.shape)
+    return chunk_digest(values)
+
+
+@lru_cache(maxsize=64)
+def _digest_constant(dtype: str, item: bytes, shape: tuple[int, ...]) -> bytes:
+    return chunk_digest(np.full(shape, np.frombuffer(item, dtype)[0]))
+
+
 class ProductFile:
     """One product file being written; nothing bears its final name before `publish`.
 
@@ -72,7 +105,7 @@ class ProductFile:
         self.card = convert(task.cards[product], Card, f"task {task.id}: card '{product}'")
         self.task = task
         self.sizes: dict[tuple[str, int, int, int], int] = {}
-        self.bytes_raw = 0
+        self.digests: ChunkDigests = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # The 1.10 format is the oldest with a compact index of fixed-size chunk tables.
@@ -81,20 +114,23 @@ class ProductFile:
             raise OutputError(f"{self.part}: cannot be created ({error}); check the folder and its free space") from error
         self.values, self.counts = _create(self.file, task, self.card)
 
-    def write(self, block: tuple[int, int], window: int, value: bytes | memoryview, count: bytes | memoryview) -> None:
+    def write(self, block: tuple[int, int], window: int, chunk: Chunk) -> None:
         """Store the encoded chunks of one block and window."""
-        for dataset, data in ((self.values, value), (self.counts, count)):
+        at = (window, block[0] * self.task.chunk[0], block[1] * self.task.chunk[1])
+        for dataset, data, digest in (
+            (self.values, chunk.values, chunk.values_digest),
+            (self.counts, chunk.counts, chunk.counts_digest),
+        ):
+            self.digests[(dataset.name, at)] = digest
             if len(data):
-                at = (window, block[0] * self.task.chunk[0], block[1] * self.task.chunk[1])
                 try:
                     dataset.id.write_direct_chunk(at, data)
                 except OSError as error:
                     raise OutputError(f"{self.part}: cannot be written ({error}); is the disk full?") from error
                 self.sizes[(dataset.name, *at)] = len(data)
-                self.bytes_raw += dataset.dtype.itemsize * self.task.chunk[0] * self.task.chunk[1]
 
-    def publish(self) -> int:
-        """Close, verify, make durable and rename; return the size in bytes.
+    def publish(self) -> str:
+        """Close, verify, make durable and rename; return the content digest.
 
         Raises
         ------
@@ -104,6 +140,7 @@ class ProductFile:
         try:
             self.file.close()
             self._verify()
+            digest = content_digest(self.part, self.digests)
             fd = os.open(self.part, os.O_RDONLY)
             try:
                 os.fsync(fd)
@@ -112,7 +149,7 @@ class ProductFile:
             self.part.replace(self.path)
         except OSError as error:
             raise OutputError(f"{self.part}: cannot be completed ({error}); is the disk full?") from error
-        return self.path.stat().st_size
+        return digest
 
     def _verify(self) -> None:
         with h5py.File(self.part, "r") as file:

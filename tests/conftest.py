@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import h5py
@@ -129,3 +130,12 @@ def needs():
                 pytest.skip(f"{name} is not installed")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of reference vectors and real input files, which are not part of the project."""
+    path = Path(os.environ.get("PIPSHPC_SHARED", Path(__file__).parents[2] / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"no reference data at {path}; set PIPSHPC_SHARED to the folder that holds reference/ and data/")
+    return path

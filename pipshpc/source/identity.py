@@ -9,14 +9,10 @@ from pathlib import Path
 import msgspec
 import xxhash
 
+from pipshpc.cache import cache_folder
 from pipshpc.errors import InputError
 
 PIECE = 1 << 24
-
-
-def cache_folder() -> Path:
-    """Folder for what can be computed again: ``$XDG_CACHE_HOME`` or ``~/.cache``, below it ``pipshpc``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pipshpc"
 
 
 class _Known(msgspec.Struct, frozen=True):

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipshpc._encode import fletcher32, shuffle, unshuffle2
+from pipshpc.digest import content_digest
 from pipshpc.errors import OutputError
-from pipshpc.store import ProductFile, encode
+from pipshpc.store import ProductFile, encode, make_chunk
 from tests.unit.test_plan import campaign, offer
 
 from pipshpc.plan import plan
@@ -58,14 +59,14 @@ def fill(file, windows=8, skip=()):
             for window in range(windows):
                 if (row, column, window) not in skip:
                     value = np.full((18, 36), row + 10 * column + 100 * window, np.int16)
-                    file.write((row, column), window, encode(value), encode(np.ones((18, 36), np.uint8)))
+                    file.write((row, column), window, make_chunk(value, np.ones((18, 36), np.uint8), (18, 36)))
 
 
 def test_nothing_bears_the_name_before_publish(file):
     fill(file)
     assert not file.path.exists()
-    file.publish()
-    assert file.path.exists()
+    digest = file.publish()
+    assert digest == content_digest(file.path)
     assert not file.part.exists()
     with h5py.File(file.path) as product:
         assert product["rlds"][3, 20, 5] == 301

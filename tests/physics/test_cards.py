@@ -1,0 +1,55 @@
+"""Every card: its worked examples, and what holds for any point function."""
+
+import numpy as np
+import pytest
+
+from pipshpc.kernel import compute, evaluate
+from pipshpc.product import load_cards
+
+CARDS = load_cards()
+ALGORITHMS = [(card, algorithm) for card in CARDS.values() for algorithm in card.algorithms]
+CHECKS = [(card, check) for card in CARDS.values() for check in card.checks]
+
+
+def label(value):
+    return getattr(value, "id", None) or getattr(value, "name", None) or getattr(value, "algorithm", None)
+
+
+@pytest.mark.parametrize(("card", "check"), CHECKS, ids=label)
+def test_worked_example(card, check):
+    found = float(compute(card.id, check.algorithm, **check.inputs))
+    assert found == pytest.approx(check.expected, abs=check.tolerance), check.source
+    assert card.valid_range[0] <= found <= card.valid_range[1]
+
+
+@pytest.mark.parametrize(("card", "algorithm"), ALGORITHMS, ids=label)
+def test_every_algorithm_is_checked_and_documented(card, algorithm):
+    assert any(check.algorithm == algorithm.name for check in card.checks)
+    assert algorithm.references
+    assert algorithm.validity
+    assert algorithm.evidence
+
+
+@pytest.mark.parametrize(("card", "algorithm"), ALGORITHMS, ids=label)
+def test_missing_input_gives_missing_output(card, algorithm):
+    example = next(c for c in card.checks if c.algorithm == algorithm.name)
+    values = {**algorithm.parameters, **example.inputs}
+    parameters = {n: values[n] for n in algorithm.parameters}
+    for missing in algorithm.inputs:
+        # Twenty elements: a whole vector and a rest.
+        inputs = {n: np.full(20, values[n], np.float32) for n in algorithm.inputs}
+        inputs[missing][7] = np.nan
+        for out in evaluate(algorithm, inputs, parameters).values():
+            assert np.flatnonzero(np.isnan(out)).tolist() == [7]
+
+
+@pytest.mark.parametrize("card", CARDS.values(), ids=label)
+def test_packing_holds_the_valid_range(card):
+    info = np.iinfo(card.packing.dtype)
+    low, high = (
+        info.min + (info.min < 0) + 1,
+        info.max,
+    )
+    scale, offset = card.packing.scale_factor, card.packing.add_offset
+    assert low * scale + offset <= card.valid_range[0]
+    assert high * scale + offset >= card.valid_range[1]
