@@ -83,7 +83,10 @@ def show_product(
     product: Annotated[str, typer.Argument(metavar="ID", help="Id of a product.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Tell all about one product: inputs, algorithms, references, evidence, examples worked now."""
+    """Tell all about one product.
+
+    Inputs, algorithms, references, evidence, and its examples worked now.
+    """
     from pipshpc.product import find_card
     from pipshpc.prose import tell_algorithm, tell_card, tell_checks
 

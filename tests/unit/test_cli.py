@@ -31,7 +31,7 @@ def commands(app=cli.app, path=()):
         yield from commands(group.typer_instance, (*path, group.name))
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_every_command_explains_itself_with_an_example(pipshpc, words):
     code, out, _ = pipshpc(*words, "--help")
     assert code == 0

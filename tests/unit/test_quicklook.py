@@ -9,7 +9,7 @@ from PIL import Image
 from pipshpc import coast
 from pipshpc.dataset import block_mean, describe, open_hdf5
 from pipshpc.errors import InputError, OutputError, SpecError
-from pipshpc.quicklook import degrees, draw, graticule, summarise, unit_text, window_text
+from pipshpc.quicklook import _mean, degrees, draw, graticule, summarise, unit_text, window_text
 
 GREY = (180, 180, 180)
 
@@ -68,7 +68,7 @@ def test_coasts_are_drawn_where_they_are(sample, tmp_path, monkeypatch):
     changed = (with_coast != without).any(axis=2)
     assert 0.002 < changed.mean() < 0.08
     columns = np.flatnonzero(changed.any(axis=0))
-    # The map lies from 18 % to 84 % of the width; New Zealand and the Chatham Islands from 166.4 to 183.9 of 165..190 E.
+    # The map lies from 18 % to 84 % of the width; New Zealand and the Chatham Islands from 166.4 to 183.9 E.
     wanted = [0.183 + 0.657 * (lon - 165) / 25 for lon in (166.4, 183.9)]
     assert [columns.min() / 600, columns.max() / 600] == pytest.approx(wanted, abs=0.01)
 
@@ -122,6 +122,15 @@ def test_block_mean_is_the_mean_of_valid_cells(sample, tmp_path, factor, gap):
             assert found[i, j] == pytest.approx(np.nanmean(block), rel=1e-6)
         else:
             assert np.isnan(found[i, j])
+
+
+@pytest.mark.parametrize("factor", [1, 4, 7])
+def test_mean_of_a_picture_is_that_of_the_values(sample, tmp_path, factor):
+    path = sample(tmp_path / "rlds_a.nc", step=0.5, windows=1)
+    about = describe(path)
+    with open_hdf5(path) as handle:
+        picture = block_mean(handle["rlds"], about, 0, factor)
+    assert _mean(about, picture, factor) == pytest.approx(summarise(path)[0].mean, abs=0.1)
 
 
 def test_summary_agrees_with_a_plain_calculation(sample, tmp_path):
