@@ -154,7 +154,8 @@ def _value_digests(node: h5py.Dataset, path: Path, known: ChunkDigests) -> Itera
             try:
                 found = chunk_digest(np.asarray(node[where]))
             except OSError as error:
-                raise InputError(f"{path}: {node.name} at {corner}: {error}; the file is damaged, make it again") from error
+                text = f"{path}: {node.name} at {corner}: {error}; the file is damaged, make it again"
+                raise InputError(text) from error
         yield found
 
 

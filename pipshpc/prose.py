@@ -87,8 +87,10 @@ def tell_lineage(about: Description) -> list[str]:
         lines.append(f"Forcing: {forcing['title']}{held} (identity {forcing.get('identity', 'unknown')}).")
     rejected = lineage.get("rejected") or {}
     for choice in lineage.get("choices") or []:
-        others = rejected.get(choice["product"], {})
-        turned_down = "".join(f"; not {name}: {reason}" for name, reason in others.items())
+        reasons: dict[str, list[str]] = {}
+        for name, reason in rejected.get(choice["product"], {}).items():
+            reasons.setdefault(reason, []).append(name)
+        turned_down = "".join(f"; not {', '.join(names)}: {reason}" for reason, names in reasons.items())
         lines.append(f"{choice['product']} by {choice['algorithm']}: {choice['reason']}{turned_down}.")
     statics = lineage.get("statics")
     if isinstance(statics, dict) and statics:

@@ -303,8 +303,12 @@ def _sheet_title(figure: Figure, about: Description, times: Sequence[int], capti
     algorithm = about.fact("pipshpc_algorithm", "algorithm")
     product = about.fact("pipshpc_product", "product") or about.variable
     parts = [f"{product} by {algorithm}" if algorithm else str(product), _grid_text(about)]
+    forcing = about.lineage.get("forcing")
+    if isinstance(forcing, dict) and forcing.get("title"):
+        parts.append(f"from {forcing['title']}{', held' if forcing.get('hold') else ''}")
     parts.append(caption or str(about.fact("pipshpc_campaign", "campaign")))
-    figure.text(left, (top - 0.28) / sheet, "  ·  ".join(p for p in parts if p), fontsize=11, color=PALE)
+    text = "  ·  ".join(p for p in parts if p)
+    figure.text(left, (top - 0.28) / sheet, text if len(text) < 130 else text[:128] + "…", fontsize=11, color=PALE)
 
 
 def _grid_text(about: Description) -> str:

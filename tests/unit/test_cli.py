@@ -189,3 +189,15 @@ def test_a_faulty_campaign_is_one_line(pipshpc, tmp_path):
         assert code == 2
         assert str(path) in err
         assert err.count("\n") == 1
+
+
+def test_a_stopped_campaign_says_how_to_go_on(pipshpc, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipshpc.flow.prepare", lambda path: path)
+    monkeypatch.setattr("pipshpc.progress.follow", interrupted)
+    code, _, err = pipshpc("run", tmp_path / "campaign.yaml")
+    assert code == 130
+    assert "run the same command to go on" in err
+    assert "Traceback" not in err
