@@ -34,7 +34,7 @@ SETUP = "make setup"
 PACKAGES = ("numpy", "h5py", "mpi4py", "netCDF4", "eccodes", "parsl")
 
 
-class Finding(Record):
+class Finding(Record, frozen=True):
     """One thing that was looked at: "warn" is optional or limited, "fail" stops work."""
 
     name: str

@@ -145,7 +145,9 @@ def check_space(prepared: Prepared) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise OutputError(f"key 'output': {folder}: cannot be used ({error.strerror}); name a folder you can write to") from error
+        raise OutputError(
+            f"key 'output': {folder}: cannot be used ({error.strerror}); name a folder you can write to"
+        ) from error
     if not os.access(folder, os.W_OK):
         raise OutputError(f"key 'output': {folder}: cannot be written to; name another folder")
     if prepared.output_bytes > free:
@@ -232,7 +234,7 @@ def _parsl(prepared: Prepared) -> Iterator[Callable[[list[str], Path], Future[in
         max_workers_per_node=1,  # a task takes all cores of the block itself
         cpu_affinity="none",
         encrypted=False,  # loopback only
-        provider=LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher()),
+        provider=LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher()),  # type: ignore[no-untyped-call]
     )
     config = Config(
         executors=[executor],
@@ -312,7 +314,13 @@ def _conclude(prepared: Prepared, task: Task, future: Future[int], status: Statu
     text = files["log"].read_text(errors="replace").strip() if files["log"].exists() else ""
     said = [line for line in text.splitlines() if line.startswith("error: ")]
     code = None if error else future.result()
-    reason = said[0].removeprefix("error: ") if said else f"exit code {code}, see {files['log']}" if error is None else str(error)
+    reason = (
+        said[0].removeprefix("error: ")
+        if said
+        else f"exit code {code}, see {files['log']}"
+        if error is None
+        else str(error)
+    )
     status.failed[task.id] = reason
     _remove_parts([task])
     journal.write("failed", task=task.id, exit_code=code, reason=reason)

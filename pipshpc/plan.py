@@ -60,7 +60,11 @@ class _Search:
             return self.add(Step(name=name, kind="static", source=name))
         plain = name.removesuffix("_in")
         card = load_cards().get(name)
-        if card is not None and name not in trail and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted):
+        if (
+            card is not None
+            and name not in trail
+            and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted)
+        ):
             named = [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms
             missing = self.choose(name, named, trail)
             if not missing or plain not in self.offer.variables:
@@ -201,12 +205,11 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
     first = np.datetime64(start.replace(tzinfo=None), "s")
     if times.size == 1 and hold:
         parts = max(1, round(seconds / 10800))
-        return [
-            _sample(times[0], times[0], 0.0, start + k * period / parts, seconds / parts) for k in range(parts)
-        ]
+        return [_sample(times[0], times[0], 0.0, start + k * period / parts, seconds / parts) for k in range(parts)]
     if times.size == 1:
         raise InputError(
-            f"the forcing ({offer.title}) holds one time, {times[0]}Z; to use it for a whole period set 'forcing.hold: true'"
+            f"the forcing ({offer.title}) holds one time, {times[0]}Z; "
+            "to use it for a whole period set 'forcing.hold: true'"
         )
     if offer.step_s <= seconds:
         parts = round(seconds / offer.step_s)

@@ -36,7 +36,7 @@ from pipshpc.schema import Record, convert
 from pipshpc.task import Task, read_task
 
 
-class Report(Record):
+class Report(Record, frozen=True):
     """What came out of a task; the same on all ranks."""
 
     task: str
@@ -186,9 +186,7 @@ class _Work:
                 counter.free()
         self._beat(1, 1, force=True)
 
-    def _results(
-        self, order: Any, share: range, counter: Counter, batch: Batch
-    ) -> Iterator[tuple[int, list[Chunks]]]:
+    def _results(self, order: Any, share: range, counter: Counter, batch: Batch) -> Iterator[tuple[int, list[Chunks]]]:
         """Yield finished blocks as this rank makes them, on one or several threads."""
         addresses = self.inputs.addresses(self.chain, batch)
 

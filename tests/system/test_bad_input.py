@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -40,7 +41,7 @@ def run(folder, changes=None, verb="run", forcing=None):
     return subprocess.run(
         [sys.executable, "-m", "pipshpc", verb, "trial.yaml"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -139,7 +140,7 @@ def test_not_yaml(folder):
     (folder / "trial.yaml").write_text("campaign: [unclosed")
     done = subprocess.run(
         [sys.executable, "-m", "pipshpc", "run", "trial.yaml"], cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     refused(done, folder, "trial.yaml", "not valid YAML")
 
@@ -168,7 +169,9 @@ def small_disk(tmp_path):
     where.mkdir()
     if os.getuid() or not shutil.which("mount"):
         pytest.skip("mounting a small file system needs root")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", where], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", where], capture_output=True, check=False
+    ).returncode:
         pytest.skip("this machine does not let the test mount a file system")
     yield where
     subprocess.run(["umount", "-l", where], check=True)
