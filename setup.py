@@ -34,10 +34,14 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
     )
 
 
+# A point function must be inlined to be vectorised, however long it is; and a loop over many rows
+# needs more overlap tests than GCC's default of 10 (it does not believe `restrict` on local pointers).
+LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
+
 generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext")
 extensions = [
     # Cython writes every literal as a double; this keeps float arithmetic float.
-    extension("_loops", generated, ["-fsingle-precision-constant"]),
+    extension("_loops", generated, ["-fsingle-precision-constant", *LOOPS]),
     *(extension(f"_{path.stem}", path) for path in sorted((ROOT / "cext").glob("*.pyx"))),
 ]
 
