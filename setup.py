@@ -37,9 +37,15 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
     )
 
 
-generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR)
+# A point function must be inlined to be vectorised, however long it is; and a loop over many rows
+# needs more overlap tests than GCC's default of 10 (it does not believe `restrict` on local pointers).
+LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
+
+generated = generate.write_loops(
+    ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR + LOOPS
+)
 extensions = [
-    extension("_loops", generated),
+    extension("_loops", generated, LOOPS),
     *(extension(f"_{path.stem}", path) for path in sorted((ROOT / "cext").glob("*.pyx"))),
 ]
 

@@ -404,8 +404,8 @@ cdef class Machine:
                 field = <const real*><uintptr_t>fields[op.field]
                 if at.kind == 0:
                     field += <Py_ssize_t>at.iy[row] * at.stride
-                    pips_interp_rect(field, field + at.stride, at.wy[row], at.first, at.last, at.near, line, at.ix, at.wx,
-                                     slots + <Py_ssize_t>op.slot * npad, npad)
+                    pips_interp_rect(field, field + at.stride, at.wy[row], at.first, at.last, at.near, line,
+                                     at.ix, at.wx, slots + <Py_ssize_t>op.slot * npad, npad)
                 else:
                     pips_interp_cell(field, at.stride, at.ix + <Py_ssize_t>row * npad,
                                      at.wx + <Py_ssize_t>row * npad, at.wy + <Py_ssize_t>row * npad,
