@@ -30,7 +30,7 @@ ICE_SHEETS = 60.0  # degrees: poleward of it pvlib's altitude gives the bedrock 
 JORDAN = (30.5, 33.5, 35.0, 36.0, -430.0)  # south, north, west, east, lowest: the Dead Sea valley
 
 
-class Origin(Record):
+class Origin(Record, frozen=True):
     """One package that carries a field."""
 
     installer: Literal["apt", "pip"]
@@ -44,7 +44,7 @@ class Origin(Record):
     optional: bool = False
 
 
-class Field(Record):
+class Field(Record, frozen=True):
     """A static field and the files that it is made of."""
 
     parts: list[Origin]

@@ -13,7 +13,7 @@ DATA = Path(__file__).parent.parent / "data"
 Selector = dict[str, str | int | float]
 
 
-class Quantity(Record):
+class Quantity(Record, frozen=True):
     """One canonical quantity of ``data/variables.yaml``."""
 
     units: str

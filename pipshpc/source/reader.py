@@ -73,7 +73,7 @@ def decode_times(numbers: npt.NDArray[Any], units: str | None, calendar: str | N
     """
     if not units or " since " not in units:
         raise InputError(f"{where}: time units are {units!r}; '<unit> since <date>' is wanted")
-    values = np.ma.filled(np.ma.asarray(numbers, dtype=float), np.nan)
+    values: npt.NDArray[np.float64] = np.ma.filled(np.ma.asarray(numbers, dtype=float), np.nan)
     if not np.all(np.isfinite(values)):
         raise InputError(f"{where}: the time axis holds missing values")
     try:
