@@ -37,6 +37,7 @@ class Offer:
     comment: str
     statics: dict[str, str]
     kernels: str
+    absent: dict[str, str] = field(default_factory=dict)  # variable -> why the forcing does not give it
 
 
 @dataclass
@@ -49,49 +50,59 @@ class _Search:
     steps: dict[str, Step] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
 
-    def find(self, name: str, trail: tuple[str, ...]) -> str:
-        """Make `name` available as a step; return '' or the reason why it cannot be had."""
+    def find(self, name: str, trail: tuple[str, ...]) -> list[str]:
+        """Make `name` available as a step; return the forcing variables that are missing for it."""
         if name in self.steps:
-            return ""
+            return []
         if name in GEOMETRY:
             return self.add(Step(name=name, kind="geometry", source=name))
         if name in self.offer.statics:
             return self.add(Step(name=name, kind="static", source=name))
         plain = name.removesuffix("_in")
         card = load_cards().get(name)
-        if card is not None and name not in trail and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted):
-            reason = self.choose(name, [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms, trail)
-            if not reason or plain not in self.offer.variables:
-                return reason
+        if (
+            card is not None
+            and name not in trail
+            and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted)
+        ):
+            named = [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms
+            missing = self.choose(name, named, trail)
+            if not missing or plain not in self.offer.variables:
+                return missing
         if plain in self.offer.variables:
             return self.add(Step(name=name, kind="forcing", source=plain))
         if f"{name}_in" in load_cards() and f"{name}_in" not in trail:
             # Without downscaling the quantity at the forcing's terrain stands for the pixel's.
-            reason = self.find(f"{name}_in", (*trail, name))
-            return reason or self.add(Step(name=name, kind="kernel", source="=", inputs={"same": f"{name}_in"}))
-        return f"'{plain}' is not in the forcing and no product card makes it"
+            missing = self.find(f"{name}_in", (*trail, name))
+            return missing or self.add(Step(name=name, kind="kernel", source="=", inputs={"same": f"{name}_in"}))
+        return [plain]
 
-    def add(self, step: Step) -> str:
+    def add(self, step: Step) -> list[str]:
         self.steps[step.name] = step
-        return ""
+        return []
 
-    def choose(self, product: str, algorithms: Sequence[Algorithm], trail: tuple[str, ...]) -> str:
-        """Take the first algorithm whose inputs can be had; note why the ones before could not."""
+    def choose(self, product: str, algorithms: Sequence[Algorithm], trail: tuple[str, ...]) -> list[str]:
+        """Take the first algorithm whose inputs can be had; note what the ones before lack.
+
+        Returns what is missing for the preferred one where none can be used.
+        """
         rejected: dict[str, str] = {}
+        first: list[str] = []
         for algorithm in algorithms:
             steps, choices = dict(self.steps), list(self.choices)
-            reasons = [r for n in algorithm.inputs if (r := self.find(n, (*trail, product)))]
-            if not reasons:
+            missing = list(dict.fromkeys(m for n in algorithm.inputs for m in self.find(n, (*trail, product))))
+            if not missing:
                 inputs = {n: n for n in algorithm.inputs}
                 self.add(Step(name=product, kind="kernel", source=product, algorithm=algorithm.name, inputs=inputs))
                 reason = "ordered" if self.wanted.get(product) else "first of the card whose inputs can be had"
                 later = [a.name for a in algorithms[len(rejected) + 1 :]]
                 rejected |= dict.fromkeys(later, LOWER)
                 self.choices.append(Choice(product=product, algorithm=algorithm.name, reason=reason, rejected=rejected))
-                return ""
+                return []
             self.steps, self.choices = steps, choices
-            rejected[algorithm.name] = "; ".join(dict.fromkeys(reasons))
-        return f"'{product}' cannot be made: " + "; ".join(f"by {n}: {r}" for n, r in rejected.items())
+            rejected[algorithm.name] = f"the forcing has no {' and no '.join(missing)}"
+            first = first or missing
+        return first
 
 
 def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, downscale: bool) -> Recipe:
@@ -108,10 +119,14 @@ def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, d
         card = load_cards()[product]
         named = [card.algorithm(algorithms[product])] if product in algorithms else card.algorithms
         done = product in search.steps and search.steps[product].kind == "kernel"
-        reason = "" if done else search.choose(product, named, ())
-        if reason:
+        missing = [] if done else search.choose(product, named, ())
+        if missing:
             have = ", ".join(offer.variables) or "nothing"
-            raise InputError(f"{reason}. The forcing ({offer.title}) has: {have}; statics: {', '.join(offer.statics)}")
+            why = "; ".join(offer.absent[name] for name in missing if name in offer.absent)
+            raise InputError(
+                f"'{product}' cannot be made by any of its algorithms ({', '.join(a.name for a in named)}): the first "
+                f"lacks {', '.join(missing)}. The forcing ({offer.title}) gives: {have}" + (f". {why}" if why else "")
+            )
     return Recipe(steps=list(search.steps.values()), outputs=list(products), choices=search.choices)
 
 
@@ -190,12 +205,11 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
     first = np.datetime64(start.replace(tzinfo=None), "s")
     if times.size == 1 and hold:
         parts = max(1, round(seconds / 10800))
-        return [
-            _sample(times[0], times[0], 0.0, start + k * period / parts, seconds / parts) for k in range(parts)
-        ]
+        return [_sample(times[0], times[0], 0.0, start + k * period / parts, seconds / parts) for k in range(parts)]
     if times.size == 1:
         raise InputError(
-            f"the forcing ({offer.title}) holds one time, {times[0]}Z; to use it for a whole period set 'forcing.hold: true'"
+            f"the forcing ({offer.title}) holds one time, {times[0]}Z; "
+            "to use it for a whole period set 'forcing.hold: true'"
         )
     if offer.step_s <= seconds:
         parts = round(seconds / offer.step_s)

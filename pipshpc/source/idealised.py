@@ -93,7 +93,7 @@ class IdealisedSource(Source):
         if name == "orog":
             return self._height.copy()
         days = float((self.times[index] - np.datetime64("2000-01-01T00:00:00", "s")) / np.timedelta64(1, "D"))
-        values: Float64Array = getattr(self, f"_{name}")(days)
+        values = getattr(self, f"_{name}")(days)
         return np.asarray(np.broadcast_to(values, self.grid.shape), dtype=np.float32).copy()
 
     def need(self, *names: str) -> None:
@@ -144,7 +144,8 @@ class IdealisedSource(Source):
         daily = (0.5 + 5.0 * land) * cosine * np.cos(2 * np.pi * (hour - 14.0) / 24.0)
         storms = 3.5 * np.sin(2 * self._lat) ** 2 * self._weather(days, 0.0)
         level = 299.5 - 44.0 * sine**2 - 14.0 * np.maximum(0.0, -sine) ** 6
-        return np.asarray(level + yearly + daily + storms - 6.5e-3 * np.maximum(self._height, 0.0))
+        total = level + yearly + daily + storms - 6.5e-3 * np.maximum(self._height, 0.0)
+        return np.asarray(total, np.float64)
 
     def _tdps(self, days: float) -> Float64Array:
         dry = np.exp(-(((np.abs(self.grid.y)[:, None] - 25.0) / 10.0) ** 2))

@@ -59,21 +59,20 @@ def write_netcdf(
     return path
 
 
-def write_grib(path: Path, times=range(2), short_name="2t", edition=2, step_type="instant", grid="regular_ll"):
+def write_grib(path: Path, times=range(2), short_name="2t", edition=2, step_type="instant"):
     from pipshpc.source.eccodeslib import eccodes
 
-    sample = f"{'regular_ll' if grid == 'regular_ll' else 'regular_gg'}_sfc_grib{edition}"
     with path.open("wb") as file:
         for k in times:
-            h = eccodes.codes_grib_new_from_samples(sample if grid == "regular_ll" else f"GRIB{edition}")
-            if grid == "regular_ll":
-                keys = {
-                    "Ni": 36, "Nj": 19, "latitudeOfFirstGridPointInDegrees": 90.0, "latitudeOfLastGridPointInDegrees": -90.0,
-                    "longitudeOfFirstGridPointInDegrees": 0.0, "longitudeOfLastGridPointInDegrees": 350.0,
-                    "iDirectionIncrementInDegrees": 10.0, "jDirectionIncrementInDegrees": 10.0,
-                }  # fmt: skip
-                for key, value in keys.items():
-                    eccodes.codes_set(h, key, value)
+            h = eccodes.codes_grib_new_from_samples(f"regular_ll_sfc_grib{edition}")
+            keys = {
+                "Ni": 36, "Nj": 19,
+                "latitudeOfFirstGridPointInDegrees": 90.0, "latitudeOfLastGridPointInDegrees": -90.0,
+                "longitudeOfFirstGridPointInDegrees": 0.0, "longitudeOfLastGridPointInDegrees": 350.0,
+                "iDirectionIncrementInDegrees": 10.0, "jDirectionIncrementInDegrees": 10.0,
+            }  # fmt: skip
+            for key, value in keys.items():
+                eccodes.codes_set(h, key, value)
             eccodes.codes_set(h, "dataDate", 20200228)
             eccodes.codes_set(h, "dataTime", 2200)
             eccodes.codes_set(h, "shortName", short_name)

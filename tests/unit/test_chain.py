@@ -154,7 +154,9 @@ def test_missing_input_is_missing_at_night_too():
     steps = [Step(name=n, kind="geometry", source=n) for n in ("cosz", "toa_normal")]
     rest = [n for n in name.inputs if n not in ("cosz", "toa_normal")]
     steps += [Step(name=n, kind="forcing", source=n) for n in rest]
-    steps.append(Step(name="rsds", kind="kernel", source="rsds", algorithm=name.name, inputs={n: n for n in name.inputs}))
+    steps.append(
+        Step(name="rsds", kind="kernel", source="rsds", algorithm=name.name, inputs={n: n for n in name.inputs})
+    )
     recipe = Recipe(steps=steps, outputs=["rsds"], choices=[])
     plausible = {"linke": 3.0, "orog": 100.0, "clt": 0.3}
     data = np.stack([np.full((37, 73), plausible[n], np.float32) for n in rest])[None]
