@@ -19,6 +19,11 @@ import generate  # noqa: E402
 MARCH = os.environ.get("PIPSHPC_MARCH", "native")
 # -ffast-math is not used: it would remove the NaN tests. See docs/decisions/0001.
 FLAGS = ["-O3", "-fopenmp", f"-march={MARCH}", "-fno-math-errno", "-fno-trapping-math", "-g0", "-Wno-unused-function"]
+# Cython writes every literal as a double; this keeps float arithmetic float.
+FLAGS += ["-fsingle-precision-constant"]
+# A point function must be inlined to be vectorised, however long it is; and a loop over many rows
+# needs more overlap tests than GCC's default of 10 (it does not believe `restrict` on local pointers).
+FLAGS += ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
 VECTOR = [] if MARCH == "x86-64" else ["-mprefer-vector-width=512"]
 
 
@@ -34,14 +39,9 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
     )
 
 
-# A point function must be inlined to be vectorised, however long it is; and a loop over many rows
-# needs more overlap tests than GCC's default of 10 (it does not believe `restrict` on local pointers).
-LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
-
-generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext")
+generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR)
 extensions = [
-    # Cython writes every literal as a double; this keeps float arithmetic float.
-    extension("_loops", generated, ["-fsingle-precision-constant", *LOOPS]),
+    extension("_loops", generated),
     *(extension(f"_{path.stem}", path) for path in sorted((ROOT / "cext").glob("*.pyx"))),
 ]
 

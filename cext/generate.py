@@ -7,6 +7,7 @@ and gives NaN wherever an input is NaN.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def loop_text(kernel: Kernel) -> str:
     return "\n".join(lines) + "\n"
 
 
-def module_text(kernels: list[Kernel]) -> str:
+def module_text(kernels: list[Kernel], digest: str) -> str:
     """Return the Cython source of the module of all loops."""
     imports = "\n".join(
         f"from cext.{k.family} cimport {k.name} as f_{k.family}_{k.name}" for k in sorted(kernels, key=lambda k: k.key)
@@ -141,14 +142,23 @@ LOOPS = {{
 {table}
 }}
 REAL_BYTES = sizeof(real)
+DIGEST = "{digest}"
 '''
 
 
-def write_loops(cards: Path, pxds: Path, folder: Path) -> Path:
+def source_digest(pxds: Path, flags: list[str]) -> str:
+    """Return a digest of all point functions and of the flags they are compiled with."""
+    digest = hashlib.sha256(" ".join(flags).encode())
+    for path in sorted([*pxds.glob("*.pxd"), *pxds.glob("*.h"), pxds / "chain.pyx", pxds / "generate.py"]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def write_loops(cards: Path, pxds: Path, folder: Path, flags: list[str]) -> Path:
     """Write ``_loops.pyx`` (only where it changed, so that a rebuild is quick) and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "_loops.pyx"
-    text = module_text(read_kernels(cards, pxds))
+    text = module_text(read_kernels(cards, pxds), source_digest(pxds, flags))
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
     return path

@@ -73,3 +73,10 @@ def compute(product: str, algorithm: str | None = None, threads: int = 1, **inpu
         )
     results = evaluate(chosen, inputs, {n: float(np.asarray(v)) for n, v in parameters.items()}, threads)
     return results[chosen.output] if chosen.output else next(iter(results.values()))
+
+
+def kernel_digest() -> str:
+    """Return the digest of the point functions' sources and of the compiler flags they were built with."""
+    from pipshpc._loops import DIGEST
+
+    return str(DIGEST)

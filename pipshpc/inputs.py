@@ -1,0 +1,191 @@
+"""The coarse fields of one task in node memory: static ones once, forcing batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipshpc.chain import Chain, sun_table
+from pipshpc.errors import InputError
+from pipshpc.exchange import NodeArray
+from pipshpc.task import Sample, Task
+
+FORCING_BYTES = 256 << 20  # forcing of one batch of windows, per node
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows whose forcing is in memory together.
+
+    Parameters
+    ----------
+    windows : positions in the task
+    bounds : (windows + 1,) samples of each window
+    states : distinct states of the atmosphere to read
+    home : (samples,) which state each sample uses
+    sun : (samples, 6) see `pipshpc.chain.sun_table`
+    """
+
+    windows: list[int]
+    bounds: npt.NDArray[np.int32]
+    states: list[Sample]
+    home: npt.NDArray[np.int64]
+    sun: npt.NDArray[np.float32]
+
+
+def make_batch(task: Task, windows: list[int]) -> Batch:
+    """Collect the samples of some windows; a state that is held is read once."""
+    samples = [s for w in windows for s in task.samples[w]]
+    keys = [_state(s) for s in samples]
+    distinct = list(dict.fromkeys(keys))
+    return Batch(
+        windows=windows,
+        bounds=np.concatenate([[0], np.cumsum([len(task.samples[w]) for w in windows])]).astype(np.int32),
+        states=[samples[keys.index(key)] for key in distinct],
+        home=np.array([distinct.index(key) for key in keys]),
+        sun=sun_table(samples, task.period_s),
+    )
+
+
+def make_batches(task: Task, state_bytes: int, limit_bytes: int = FORCING_BYTES) -> list[Batch]:
+    """Group a task's windows so that the forcing of a group stays below the limit; at least one window each.
+
+    The grouping depends on the input alone, so the order of blocks in a file
+    does not depend on the machine.
+    """
+    groups: list[list[int]] = []
+    held: set[tuple[str, str, float]] = set()
+    for window, samples in enumerate(task.samples):
+        states = {_state(s) for s in samples}
+        if not groups or len(held | states) * state_bytes > limit_bytes:
+            groups.append([])
+            held = set()
+        groups[-1].append(window)
+        held |= states
+    return [make_batch(task, group) for group in groups]
+
+
+def _state(sample: Sample) -> tuple[str, str, float]:
+    return sample.first, sample.second, sample.weight
+
+
+def fill_periodic(to: npt.NDArray[np.float32], values: npt.NDArray[np.float32]) -> None:
+    """Copy a field; where `to` has one more column, repeat the first at the end so that 360 degrees close."""
+    to[:, : values.shape[1]] = values
+    if to.shape[1] > values.shape[1]:
+        to[:, -1] = values[:, 0]
+
+
+def day_of_year(time: str) -> float:
+    """Return the day of the year of an ISO time, 1.0 at the start of the first of January."""
+    when = np.datetime64(time.rstrip("Z"), "s")
+    return float((when - when.astype("datetime64[Y]")) / np.timedelta64(86400, "s")) + 1.0
+
+
+class Inputs:
+    """Opened forcing and static fields of a task.
+
+    Parameters
+    ----------
+    task : what is made
+    node : communicator of the ranks that share memory
+    check : compare the forcing's identity with the planned one (one rank is enough)
+
+    Raises
+    ------
+    InputError
+        Where an input cannot be opened or is not what was planned with.
+    """
+
+    def __init__(self, task: Task, node: Any, check: bool) -> None:
+        from pipshpc.source import open_source
+
+        self._node = node
+        first = np.datetime64(task.windows[0].rstrip("Z"), "s")
+        last = np.datetime64(task.windows[-1].rstrip("Z"), "s") + np.timedelta64(task.period_s, "s")
+        self.source = open_source(task.forcing, task.base_dir, first, last)
+        if check and self.source.identity != task.forcing_identity:
+            raise InputError(
+                f"the forcing ({self.source.title}) is not the one that task {task.id} was planned with; "
+                "plan again, the products then get another task id"
+            )
+        self.grids: list[Any] = [self.source.grid]
+        self.static_grid: dict[str, int] = {}
+        self._statics: dict[str, NodeArray] = {}
+        self._memory: NodeArray | None = None
+        day = day_of_year(task.windows[len(task.windows) // 2])
+        for name in (s.source for s in task.recipe.steps if s.kind == "static"):
+            from pipshpc.statics import open_static
+
+            on_source = name.endswith("_in")  # a static field averaged over the forcing's cells
+            field = open_static(name.removesuffix("_in"))
+            grid = self.source.grid if on_source else field.grid
+            self.static_grid[name] = 0 if on_source else len(self.grids)
+            if not on_source:
+                self.grids.append(grid)
+            self._statics[name] = NodeArray(node, self._shape(grid))
+            if node.rank == 0:
+                whole = field.read(day=day) if field.monthly else field.read()
+                values = field.mean_over(grid) if on_source else whole
+                fill_periodic(self._statics[name].array, values)
+
+    @staticmethod
+    def _shape(grid: Any) -> tuple[int, int]:
+        return grid.y.size, grid.x.size + bool(grid.periodic)
+
+    def strides(self) -> list[int]:
+        """Columns in memory of a field on each of `grids`."""
+        return [self._shape(grid)[1] for grid in self.grids]
+
+    def state_bytes(self, chain: Chain) -> int:
+        """Memory that one state of the atmosphere takes."""
+        return 4 * int(np.prod(self._shape(self.source.grid))) * len(self._forcing(chain))
+
+    @staticmethod
+    def _forcing(chain: Chain) -> list[str]:
+        return [f.name for f in chain.fields if f.kind == "forcing"]
+
+    def reserve(self, chain: Chain, batches: Sequence[Batch]) -> None:
+        """Take the memory for the largest batch (collective over the node)."""
+        states = max(len(b.states) for b in batches)
+        names = max(len(self._forcing(chain)), 1)
+        self._memory = NodeArray(self._node, (states, names, *self._shape(self.source.grid)))
+
+    def load(self, chain: Chain, batch: Batch) -> None:
+        """Decode a batch into node memory, each rank of the node its share."""
+        assert self._memory is not None
+        jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._forcing(chain)))]
+        for at, number, state in jobs[self._node.rank :: self._node.size]:
+            name = self._forcing(chain)[number]
+            values = self._read(name, state.first)
+            if state.weight:
+                values = values + np.float32(state.weight) * (self._read(name, state.second) - values)
+            fill_periodic(self._memory.array[at, number], values)
+
+    def _read(self, name: str, time: str) -> npt.NDArray[np.float32]:
+        index = int(np.searchsorted(self.source.times, np.datetime64(time.rstrip("Z"), "s")))
+        return self.source.read(name, index)
+
+    def addresses(self, chain: Chain, batch: Batch) -> npt.NDArray[np.uint64]:
+        """Return where in memory each sample finds each field: (samples, fields)."""
+        assert self._memory is not None
+        table = np.empty((batch.home.size, len(chain.fields)), np.uint64)
+        number = 0
+        for k, field in enumerate(chain.fields):
+            if field.kind == "static":
+                table[:, k] = self._statics[field.name].array.ctypes.data
+                continue
+            memory = self._memory.array
+            table[:, k] = memory.ctypes.data + batch.home * memory.strides[0] + number * memory.strides[1]
+            number += 1
+        return table
+
+    def free(self) -> None:
+        """Give the node memory back (collective)."""
+        for array in (self._memory, *self._statics.values()):
+            if array is not None:
+                array.free()

@@ -1,0 +1,127 @@
+"""Tasks: what one job does, named by a hash of all that affects its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import xxhash
+
+from pipshpc.errors import SpecError
+from pipshpc.forcing import Forcing
+from pipshpc.grid import Grid, Window
+from pipshpc.schema import Record, convert
+
+
+class Step(Record, frozen=True):
+    """One line of a recipe: how one quantity comes to be.
+
+    `source` is a forcing variable, a static field, a geometry quantity or a
+    product id, as `kind` says; `inputs` names the steps that a kernel reads,
+    in the kernel's own argument names.
+    """
+
+    name: str
+    kind: Literal["forcing", "static", "geometry", "kernel"]
+    source: str
+    algorithm: str = ""
+    inputs: dict[str, str] = {}
+
+
+class Choice(Record, frozen=True):
+    """Which algorithm makes a product, why, and what was turned down for which reason."""
+
+    product: str
+    algorithm: str
+    reason: str
+    rejected: dict[str, str] = {}
+
+
+class Recipe(Record, frozen=True):
+    """The chain from forcing to products, in the order of computation."""
+
+    steps: list[Step]
+    outputs: list[str]
+    choices: list[Choice]
+
+
+class Sample(Record, frozen=True):
+    """One evaluation within a window: the states at `first` and `second` mixed by `weight`, from `start` on."""
+
+    first: str  # times of the forcing, ISO 8601, UTC
+    second: str
+    weight: float
+    start: str  # ISO 8601, UTC
+    seconds: float
+
+
+class Task(Record, frozen=True):
+    """All that one job needs to know; plain data, so that it can be read, compared and sent."""
+
+    products: list[str]
+    recipe: Recipe
+    cards: dict[str, dict[str, object]]  # of all products in the recipe, as they were when planned
+    kernels: str  # digest of the compiled point functions
+    grid: str
+    start: tuple[int, int]
+    count: tuple[int, int]
+    chunk: tuple[int, int]
+    period_s: int
+    windows: list[str]  # start of each window, ISO 8601, UTC
+    samples: list[list[Sample]]
+    forcing: Forcing
+    forcing_identity: str
+    forcing_title: str
+    forcing_comment: str
+    statics: dict[str, str]  # name -> digest
+    # What follows does not affect the result and is not part of the id.
+    base_dir: str = "."
+    output_dir: str = "products"
+    campaign: str = ""
+
+    @property
+    def id(self) -> str:
+        """Sixteen hex digits that stand for everything that affects the result."""
+        plain = msgspec.to_builtins(self)
+        for key in ("base_dir", "output_dir", "campaign"):
+            del plain[key]
+        # Where the files lie does not matter; what is in them does (forcing_identity).
+        del plain["forcing"]["paths"]
+        return xxhash.xxh3_64_hexdigest(msgspec.json.encode(plain, order="sorted"))
+
+    @property
+    def window(self) -> Window:
+        """The part of the grid that is made."""
+        return Window(Grid.parse(self.grid), self.start, self.count)
+
+    def path(self, product: str) -> Path:
+        """Return where the file of `product` is published."""
+        return Path(self.output_dir) / file_name(product, self)
+
+
+def file_name(product: str, task: Task) -> str:
+    """Return ``product_grid_period_date[_box].nc``."""
+    grid = Grid.parse(task.grid)
+    day = task.windows[0][:10].replace("-", "")
+    hours, rest = divmod(task.period_s, 3600)
+    period = f"{hours}h" if not rest else f"{task.period_s // 60}min"
+    whole = tuple(task.count) == grid.shape
+    box = "" if whole else "_r{}c{}n{}x{}".format(*task.start, *task.count)
+    return f"{product}_{grid.slug}_{period}_{day}{box}.nc"
+
+
+def write_task(task: Task, path: Path) -> None:
+    """Write a task as JSON, whole or not at all."""
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(task), indent=1))
+    part.replace(path)
+
+
+def read_task(path: Path) -> Task:
+    """Read a task that `write_task` wrote, or raise `SpecError`."""
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise SpecError(f"{path}: is not a task file ({error}); make it with 'pipshpc plan'") from error
+    return convert(raw, Task, str(path))
