@@ -10,10 +10,9 @@ Rows are padded to whole vectors, so every pixel takes the same instructions
 and its bits do not depend on the block it stands in.
 """
 
-from libc.math cimport NAN
 from libc.stdint cimport int16_t, int32_t, uint8_t, uintptr_t
-from libc.stdlib cimport free, malloc
-from cext.vecmath cimport real, in_row, out_row, cos, sin, acos, rmax, rmin
+from libc.stdlib cimport free
+from cext.vecmath cimport real, cos, sin, acos, rmax, rmin
 
 import numpy as np
 
@@ -302,7 +301,6 @@ cdef class Machine:
         cdef Py_ssize_t value_step[MAX_OUTPUTS]
         cdef Py_ssize_t count_step[MAX_OUTPUTS]
         cdef size_t address
-        cdef real* work
         cdef int bad
         if lat.shape[0] < rows or lon.shape[0] < npad or nplaces > 32:
             raise ValueError("lat, lon or placements do not fit the block")
@@ -406,8 +404,8 @@ cdef class Machine:
                 field = <const real*><uintptr_t>fields[op.field]
                 if at.kind == 0:
                     field += <Py_ssize_t>at.iy[row] * at.stride
-                    pips_interp_rect(field, field + at.stride, at.wy[row], at.first, at.last, at.near, line, at.ix, at.wx,
-                                     slots + <Py_ssize_t>op.slot * npad, npad)
+                    pips_interp_rect(field, field + at.stride, at.wy[row], at.first, at.last, at.near, line,
+                                     at.ix, at.wx, slots + <Py_ssize_t>op.slot * npad, npad)
                 else:
                     pips_interp_cell(field, at.stride, at.ix + <Py_ssize_t>row * npad,
                                      at.wx + <Py_ssize_t>row * npad, at.wy + <Py_ssize_t>row * npad,
@@ -446,7 +444,7 @@ cdef void lit_pieces(real lat, real* lon, real* sun, real* solar, int n) noexcep
     # At the poles b is 0: the ratio is then +-infinity, and the clip decides day or night.
     cdef real ratio = -a / b if b > 1e-12 else (-2.0 if a > 0 else 2.0)
     cdef real half = acos(rmin(rmax(ratio, -1.0), 1.0))
-    cdef real h1, h2, a0, b0, a1, b1, l0, l1
+    cdef real h1, h2, a0, a1, l0, l1
     cdef int i
     for i in range(n):
         h1 = sun[2] + lon[i]

@@ -74,6 +74,8 @@ class _Search:
         if f"{name}_in" in load_cards() and f"{name}_in" not in trail:
             # Without downscaling the quantity at the forcing's terrain stands for the pixel's.
             missing = self.find(f"{name}_in", (*trail, name))
+            if missing and card is None:
+                return [plain]  # what makes it up is a way round; it is the quantity itself that is missed
             return missing or self.add(Step(name=name, kind="kernel", source="=", inputs={"same": f"{name}_in"}))
         return [plain]
 

@@ -185,9 +185,10 @@ class FileSource(Source):
             quantity = find_quantity(name)
             stated = self._spec.native(name)
             sought = f"{stated.name or stated.grib} as the campaign says" if stated else quantity.sought()
-            there = list(dict.fromkeys(line for reader in self._readers for line in reader.inventory()))
-            shown = "; ".join(there[:60]) + (f"; and {len(there) - 60} more" if len(there) > 60 else "")
-            files = ", ".join(str(p) for p in self.paths[:3]) + (", ..." if len(self.paths) > 3 else "")
+            lines = (line for reader in self._readers for line in reader.inventory())
+            there = list(dict.fromkeys(line.split(" (")[0] for line in lines))
+            shown = ", ".join(there[:40]) + (f" and {len(there) - 40} more" if len(there) > 40 else "")
+            files = str(self.paths[0]) + (f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else "")
             raise InputError(
                 f"variable '{name}' ({quantity.long_name}) is not in {files}; looked for: {sought}; there is: {shown}; "
                 "add a file that holds it, or name it under 'variables' of the campaign's forcing"
