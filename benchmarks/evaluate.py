@@ -65,7 +65,9 @@ def sunlit_mean(product: str, algorithm: Algorithm, state: dict[str, Any], sourc
     return total
 
 
-def scores(product: str, algorithm: str, reference: str, ours: Any, theirs: Any, where: Any, region: str) -> dict[str, Any]:
+def scores(
+    product: str, algorithm: str, reference: str, ours: Any, theirs: Any, where: Any, region: str
+) -> dict[str, Any]:
     """Scores over the cells of a region where both have values."""
     use = where & np.isfinite(ours) & np.isfinite(theirs)
     a, b = ours[use].astype(float), theirs[use].astype(float)
@@ -127,7 +129,9 @@ def main() -> None:
     rows = evaluate(options.file)
     print(table(rows))
     if options.json:
-        options.json.write_text(json.dumps({"file": options.file.name, "units": "W m-2", "scores": rows}, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps({"file": options.file.name, "units": "W m-2", "scores": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":
