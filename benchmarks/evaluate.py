@@ -111,7 +111,8 @@ def evaluate(path: Path) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The scores as text."""
-    head = f"{'product':8} {'algorithm':26} {'reference':10} {'region':6} {'cells':>6} {'mean':>7} {'bias':>7} {'rmse':>7} {'r':>6}"
+    head = f"{'product':8} {'algorithm':26} {'reference':10} {'region':6} "
+    head += f"{'cells':>6} {'mean':>7} {'bias':>7} {'rmse':>7} {'r':>6}"
     lines = [
         f"{r['product']:8} {r['algorithm']:26} {r['reference']:10} {r['region']:6} {r['cells']:6d} "
         f"{r['mean']:7.1f} {r['bias']:+7.1f} {r['rmse']:7.1f} {r['r']:6.3f}"
