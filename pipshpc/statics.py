@@ -34,7 +34,7 @@ from pipshpc.sourcegrid import SourceGrid
 
 NAMES = ("land", "orog", "landcover", "linke")
 CONTINUOUS = ("orog", "linke")  # may be interpolated; the others are classes
-LAYOUT = 1  # of the kept files; a change makes them anew
+LAYOUT = 2  # of the kept files; a change makes them anew
 MID_MONTHS = np.array([15.5, 45.0, 74.5, 105.0, 135.5, 166.0, 196.5, 227.5, 258.0, 288.5, 319.0, 349.5])
 TILE = 30  # cells of the land mask along one side of a counted tile
 
