@@ -44,9 +44,7 @@ class NodeArray:
         nbytes = 4 * int(np.prod(shape))
         self._window = MPI.Win.Allocate_shared(nbytes if node.rank == 0 else 0, 4, comm=node)
         memory, _ = self._window.Shared_query(0)
-        self.array: npt.NDArray[np.float32] = np.asarray(memory, np.uint8)[:nbytes].view(np.float32).reshape(
-            shape
-        )
+        self.array: npt.NDArray[np.float32] = np.asarray(memory, np.uint8)[:nbytes].view(np.float32).reshape(shape)
 
     def free(self) -> None:
         """Give the memory back (collective)."""

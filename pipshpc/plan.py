@@ -6,6 +6,7 @@ nothing here opens a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from pipshpc.product import Algorithm, load_cards
 from pipshpc.task import Choice, Recipe, Sample, Step, Task
 
 GEOMETRY = ("cosz", "toa_normal")
+LONGEST_S = 10800.0
 LOWER = "lower on the card's list"
 Times = npt.NDArray[np.datetime64]
 
@@ -206,8 +208,7 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
     times, seconds = offer.times, period.total_seconds()
     first = np.datetime64(start.replace(tzinfo=None), "s")
     if times.size == 1 and hold:
-        parts = max(1, round(seconds / 10800))
-        return [_sample(times[0], times[0], 0.0, start + k * period / parts, seconds / parts) for k in range(parts)]
+        return _spread(times[0], times[0], 0.0, start, seconds)
     if times.size == 1:
         raise InputError(
             f"the forcing ({offer.title}) holds one time, {times[0]}Z; "
@@ -222,7 +223,7 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
             if index >= times.size or times[index] >= begin + np.timedelta64(round(offer.step_s), "s"):
                 raise _not_covered(offer, begin)
             at = start + timedelta(seconds=k * offer.step_s)
-            samples.append(_sample(times[index], times[index], 0.0, at, offer.step_s))
+            samples += _spread(times[index], times[index], 0.0, at, offer.step_s)
         return samples
     middle = first + np.timedelta64(round(seconds / 2), "s")
     index = int(np.searchsorted(times, middle, side="right")) - 1
@@ -230,11 +231,25 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
         raise _not_covered(offer, middle)
     second = min(index + 1, times.size - 1)
     weight = float((middle - times[index]) / np.timedelta64(1, "s")) / offer.step_s if second > index else 0.0
-    return [_sample(times[index], times[second], weight, start, seconds)]
+    return _spread(times[index], times[second], weight, start, seconds)
 
 
-def _sample(first: np.datetime64, second: np.datetime64, weight: float, start: datetime, seconds: float) -> Sample:
-    return Sample(first=f"{first}Z", second=f"{second}Z", weight=weight, start=iso(start), seconds=seconds)
+def _spread(
+    first: np.datetime64, second: np.datetime64, weight: float, start: datetime, seconds: float
+) -> list[Sample]:
+    """Return one state as samples of at most `LONGEST_S`, so that the sun's path is integrated finely enough."""
+    parts = max(1, math.ceil(seconds / LONGEST_S))
+    length = seconds / parts
+    return [
+        Sample(
+            first=f"{first}Z",
+            second=f"{second}Z",
+            weight=weight,
+            start=iso(start + timedelta(seconds=k * length)),
+            seconds=length,
+        )
+        for k in range(parts)
+    ]
 
 
 def _not_covered(offer: Offer, time: np.datetime64) -> InputError:

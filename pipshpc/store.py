@@ -216,7 +216,7 @@ def _create(file: h5py.File, task: Task, card: Card) -> tuple[h5py.Dataset, h5py
     _describe(
         counts,
         standard_name="number_of_observations",
-        long_name=f"number of forcing time steps in the mean of {card.id}",
+        long_name=f"number of samples in the mean of {card.id}",
         units="1",
         grid_mapping="crs",
     )

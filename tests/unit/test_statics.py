@@ -127,7 +127,7 @@ def test_fetch_takes_unpacks_and_keeps(tmp_path, monkeypatch):
     assert field.read(month=7)[3, 0] == pytest.approx(3.0) and field.read(month=7).sum() == pytest.approx(3.0)
     assert field.grid.y[3] == 67.5 and field.grid.x[0] == -157.5
     assert field.read(day=196.5)[3, 0] == pytest.approx(3.0)
-    assert [p.name for p in (tmp_path / "kept").iterdir()] == ["linke-1.h5"]
+    assert [p.name for p in (tmp_path / "kept").iterdir()] == [f"linke-{statics.LAYOUT}.h5"]
     with pytest.raises(SpecError, match="month None: month 1 to 12 is wanted"):
         field.read()
 
