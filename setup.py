@@ -22,12 +22,6 @@ MARCH = os.environ.get("PIPSHPC_MARCH", "native")
 FLAGS = ["-O3", "-fopenmp", f"-march={MARCH}", "-fno-math-errno", "-fno-trapping-math", "-g0", "-Wno-unused-function"]
 # Cython writes every literal as a double; this keeps float arithmetic float.
 FLAGS += ["-fsingle-precision-constant"]
-<<<<<<< HEAD
-# A point function must be inlined to be vectorised, however long it is; and a loop over many rows
-# needs more overlap tests than GCC's default of 10 (it does not believe `restrict` on local pointers).
-FLAGS += ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
-=======
->>>>>>> main
 VECTOR = ["-mprefer-vector-width=512"] if platform.machine() == "x86_64" and MARCH != "x86-64" else []
 
 
