@@ -65,7 +65,9 @@ def sunlit_mean(product: str, algorithm: Algorithm, state: dict[str, Any], sourc
     return total
 
 
-def scores(product: str, algorithm: str, reference: str, ours: Any, theirs: Any, where: Any, region: str) -> dict[str, Any]:
+def scores(
+    product: str, algorithm: str, reference: str, ours: Any, theirs: Any, where: Any, region: str
+) -> dict[str, Any]:
     """Scores over the cells of a region where both have values."""
     use = where & np.isfinite(ours) & np.isfinite(theirs)
     a, b = ours[use].astype(float), theirs[use].astype(float)
@@ -109,7 +111,8 @@ def evaluate(path: Path) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The scores as text."""
-    head = f"{'product':8} {'algorithm':26} {'reference':10} {'region':6} {'cells':>6} {'mean':>7} {'bias':>7} {'rmse':>7} {'r':>6}"
+    head = f"{'product':8} {'algorithm':26} {'reference':10} {'region':6} "
+    head += f"{'cells':>6} {'mean':>7} {'bias':>7} {'rmse':>7} {'r':>6}"
     lines = [
         f"{r['product']:8} {r['algorithm']:26} {r['reference']:10} {r['region']:6} {r['cells']:6d} "
         f"{r['mean']:7.1f} {r['bias']:+7.1f} {r['rmse']:7.1f} {r['r']:6.3f}"
@@ -127,7 +130,9 @@ def main() -> None:
     rows = evaluate(options.file)
     print(table(rows))
     if options.json:
-        options.json.write_text(json.dumps({"file": options.file.name, "units": "W m-2", "scores": rows}, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps({"file": options.file.name, "units": "W m-2", "scores": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -184,10 +184,9 @@ def _centres(count: int, start: float, span: float) -> npt.NDArray[np.float64]:
 def _orog(parts: dict[str, bytes]) -> Made:
     """Terrain height at nodes of 5': the better relief between the ice sheets, the other on them, sea 0.
 
-    Both files are off their stated coordinates. Against 0.25-degree and 3 km
-    terrain of two other centres, the relief is where it should be with these
-    shifts (RMSE over land within 60 degrees of the equator: altitude 69 to
-    54 m, ETOPO5 150 to 113 m; docs/statics.md).
+    Both files lie beside their stated coordinates; with these shifts they
+    agree with the terrain of other centres (RMSE over land within 60 degrees
+    of the equator: altitude 68 to 54 m, ETOPO5 161 to 122 m; docs/statics.md).
     """
     ny, nx = 2161, 4320
     y, x = np.linspace(-90.0, 90.0, ny), np.arange(nx, dtype=np.float64) * (360.0 / nx)

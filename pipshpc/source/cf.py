@@ -115,6 +115,8 @@ class CfReader:
     variables : by full name
     """
 
+    keyed = False
+
     def __init__(self, path: Path, variables: dict[str, Variable]) -> None:
         self.path = path
         self.variables = variables
@@ -145,12 +147,8 @@ class CfReader:
         return [self._found(hits[0], stated)] if hits else []
 
     def inventory(self) -> list[str]:
-        """Names, units and dimensions of all fields."""
-        out = []
-        for v in self._fields():
-            sizes = ", ".join(f"{d} {n}" if d else str(n) for d, n in zip(v.dims, v.shape, strict=True))
-            out.append(f"{v.name} [{v.text('units') or 'no units'}] ({sizes})")
-        return out
+        """Names and units of all fields."""
+        return [f"{v.name} [{v.text('units') or 'no units'}]" for v in self._fields()]
 
     def _fields(self) -> list[Variable]:
         return [v for v in self.variables.values() if len(v.shape) >= 2 and v.dtype.kind in "iuf"]

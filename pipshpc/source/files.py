@@ -184,9 +184,10 @@ class FileSource(Source):
                 raise InputError(self._left_out[name])
             quantity = find_quantity(name)
             stated = self._spec.native(name)
-            sought = f"{stated.name or stated.grib} as the campaign says" if stated else quantity.sought()
-            lines = (line for reader in self._readers for line in reader.inventory())
-            there = list(dict.fromkeys(line.split(" (")[0] for line in lines))
+            sought = quantity.sought({reader.keyed for reader in self._readers})
+            if stated:
+                sought = f"{stated.name or stated.grib} as the campaign says"
+            there = list(dict.fromkeys(line for reader in self._readers for line in reader.inventory()))
             shown = ", ".join(there[:40]) + (f" and {len(there) - 40} more" if len(there) > 40 else "")
             files = str(self.paths[0]) + (f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else "")
             raise InputError(

@@ -43,6 +43,7 @@ class Reader(Protocol):
     """One open file."""
 
     path: Path
+    keyed: bool  # quantities are told by GRIB keys, not by names of variables
 
     def find(self, quantity: Quantity, stated: Native | None) -> list[Found]:
         """All finds of a quantity, the preferred first; empty where the file does not hold it."""

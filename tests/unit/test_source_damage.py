@@ -88,14 +88,14 @@ def test_damaged_chunk_is_named(tmp_path):
 def test_missing_variable_says_what_was_sought_and_what_is_there(tmp_path):
     path = write_netcdf(tmp_path / "f.nc", names=("u10",), units="m s-1")
     refuse(r"variable 'tas' .* is not in .*f\.nc; looked for: names tas, t2m, .*standard_name air_temperature; .*"
-           r"there is: u10 \[m s-1\]", path)  # fmt: skip
+           r"there is: u10 \[m s-1\];", path)  # fmt: skip
     refuse(r"looked for: Temp as the campaign says; there is: u10", path, variables={"tas": "Temp"})
 
 
 def test_missing_grib_parameter(tmp_path):
     path = write_grib(tmp_path / "f.grib")
     refuse(
-        r"variable 'ps' .* there is: 2t",
+        r"variable 'ps' .* looked for: GRIB .*there is: 2t \(heightAboveGround 2\)",
         path,
         wanted=("ps",),
     )
