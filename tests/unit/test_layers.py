@@ -18,7 +18,7 @@ LAYERS = (
     {
         "domain",
         "exchange",
-    "ledger",
+        "ledger",
         "source",
         "kernel",
         "chain",
