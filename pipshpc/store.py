@@ -28,7 +28,7 @@ from pipshpc.digest import ChunkDigests, chunk_digest, content_digest
 from pipshpc.errors import OutputError
 from pipshpc.exchange import Chunk
 from pipshpc.grid import Window
-from pipshpc.ledger import Entry, Ledger, check_of, parts_of, remove
+from pipshpc.ledger import INLINE_BYTES, Entry, Ledger, Place, check_of, parts_of, remove
 from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import Task
@@ -120,6 +120,7 @@ class ProductFile:
             ) from error
         self.values, self.counts = _create(self.file, task, self.card)
         self.ledger = Ledger(self.part, task.id)
+        self._end = self.file.id.get_filesize()
 
     def write(self, block: tuple[int, int], windows: Sequence[int], chunks: Sequence[Chunk]) -> None:
         """Store the encoded chunks of one block, one per window, and note that they are there.
@@ -139,16 +140,29 @@ class ProductFile:
             (self.counts, chunk.counts, chunk.counts_digest),
         ):
             self.digests[(dataset.name, at)] = digest
-            places.append((0, 0))
+            places.append(Place(0, len(data), b"" if len(data) > INLINE_BYTES else bytes(data)))
             if len(data):
                 try:
                     dataset.id.write_direct_chunk(at, data)
                 except OSError as error:
                     raise OutputError(f"{self.part}: cannot be written ({error}); is the disk full?") from error
                 self.sizes[(dataset.name, *at)] = len(data)
-                places[-1] = dataset.id.get_chunk_info_by_coord(at).byte_offset, len(data)
+                if len(data) > INLINE_BYTES:
+                    places[-1] = Place(self._offset(dataset, at, len(data)), len(data))
         check = check_of(chunk.values, chunk.counts)
         return Entry(window, block, places[0], places[1], chunk.values_digest, chunk.counts_digest, check)
+
+    def _offset(self, dataset: h5py.Dataset, at: tuple[int, int, int], size: int) -> int:
+        """Return where the chunk just written lies.
+
+        A large chunk is put at the end of the file. Where it was not, HDF5 is
+        asked, which walks over all chunks.
+        """
+        end = self.file.id.get_filesize()
+        grown, self._end = end - self._end, end
+        if grown == size:
+            return int(end - size)
+        return int(dataset.id.get_chunk_info_by_coord(at).byte_offset)
 
     def publish(self) -> str:
         """Close, verify, make durable and rename; return the content digest.
@@ -178,15 +192,12 @@ class ProductFile:
     def _verify(self) -> None:
         with h5py.File(self.part, "r", locking=False) as file:
             for dataset in (file[self.values_name], file[self.counts_name]):
-                found = {}
-                for k in range(dataset.id.get_num_chunks()):
-                    info = dataset.id.get_chunk_info(k)
-                    found[(dataset.name, *info.chunk_offset)] = info.size
                 wanted = {key: size for key, size in self.sizes.items() if key[0] == dataset.name}
-                if found != wanted:
+                found = dataset.id.get_num_chunks(), dataset.id.get_storage_size()
+                if found != (len(wanted), sum(wanted.values())):
                     raise OutputError(
-                        f"{self.part}: {dataset.name} holds {len(found)} chunks, wanted {len(wanted)} as written; "
-                        "the file is not published, run again"
+                        f"{self.part}: {dataset.name} holds {found[0]} chunks of {found[1]} bytes, wanted "
+                        f"{len(wanted)} of {sum(wanted.values())} as written; the file is not published, run again"
                     )
                 for key in list(wanted)[:1] + list(wanted)[-1:]:
                     # Reading runs the checksum and the decoder; HDF5 raises OSError where they fail.
