@@ -9,6 +9,7 @@ class PipshpcError(Exception):
     """
 
     exit_code = 1
+    collective = False  # set where all ranks of a task raise it together
 
 
 class SpecError(PipshpcError):
@@ -27,6 +28,12 @@ class SiteError(PipshpcError):
     """The machine lacks something: a library, a launcher, space, file locking."""
 
     exit_code = 4
+
+
+class Stopped(PipshpcError):
+    """A task was told to stop, and did so at a block border; what is done is kept for the next attempt."""
+
+    exit_code = 75
 
 
 class OutputError(PipshpcError):

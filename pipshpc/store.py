@@ -8,8 +8,10 @@ figures against collective writing through HDF5's own filters.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -26,11 +28,12 @@ from pipshpc.digest import ChunkDigests, chunk_digest, content_digest
 from pipshpc.errors import OutputError
 from pipshpc.exchange import Chunk
 from pipshpc.grid import Window
+from pipshpc.ledger import Entry, Ledger, check_of, parts_of, remove
 from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import Task
 
-FILL = {"int16": np.int16(-32768), "uint8": np.uint8(255), "float32": np.float32("nan")}
+FILL: dict[str, Any] = {"int16": np.int16(-32768), "uint8": np.uint8(255), "float32": np.float32("nan")}
 LEVEL = 1
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -109,25 +112,43 @@ class ProductFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # The 1.10 format is the oldest with a compact index of fixed-size chunk tables.
-            self.file = h5py.File(self.part, "w", libver=("v110", "v110"))
+            # Nobody else opens an unfinished file, so HDF5's lock is not needed, which some file systems refuse.
+            self.file = h5py.File(self.part, "w", libver=("v110", "v110"), locking=False)
         except OSError as error:
-            raise OutputError(f"{self.part}: cannot be created ({error}); check the folder and its free space") from error
+            raise OutputError(
+                f"{self.part}: cannot be created ({error}); check the folder and its free space"
+            ) from error
         self.values, self.counts = _create(self.file, task, self.card)
+        self.ledger = Ledger(self.part, task.id)
 
-    def write(self, block: tuple[int, int], window: int, chunk: Chunk) -> None:
-        """Store the encoded chunks of one block and window."""
+    def write(self, block: tuple[int, int], windows: Sequence[int], chunks: Sequence[Chunk]) -> None:
+        """Store the encoded chunks of one block, one per window, and note that they are there.
+
+        Raises
+        ------
+        OutputError
+            Where the disk takes no more.
+        """
+        self.ledger.add([self._write_one(block, w, c) for w, c in zip(windows, chunks, strict=True)])
+
+    def _write_one(self, block: tuple[int, int], window: int, chunk: Chunk) -> Entry:
+        places = []
         at = (window, block[0] * self.task.chunk[0], block[1] * self.task.chunk[1])
         for dataset, data, digest in (
             (self.values, chunk.values, chunk.values_digest),
             (self.counts, chunk.counts, chunk.counts_digest),
         ):
             self.digests[(dataset.name, at)] = digest
+            places.append((0, 0))
             if len(data):
                 try:
                     dataset.id.write_direct_chunk(at, data)
                 except OSError as error:
                     raise OutputError(f"{self.part}: cannot be written ({error}); is the disk full?") from error
                 self.sizes[(dataset.name, *at)] = len(data)
+                places[-1] = dataset.id.get_chunk_info_by_coord(at).byte_offset, len(data)
+        check = check_of(chunk.values, chunk.counts)
+        return Entry(window, block, places[0], places[1], chunk.values_digest, chunk.counts_digest, check)
 
     def publish(self) -> str:
         """Close, verify, make durable and rename; return the content digest.
@@ -147,12 +168,15 @@ class ProductFile:
             finally:
                 os.close(fd)
             self.part.replace(self.path)
+            self.ledger.close()
+            for part in {self.part, *parts_of(self.path)}:  # this attempt's ledger, and what earlier ones left
+                remove(part)
         except OSError as error:
             raise OutputError(f"{self.part}: cannot be completed ({error}); is the disk full?") from error
         return digest
 
     def _verify(self) -> None:
-        with h5py.File(self.part, "r") as file:
+        with h5py.File(self.part, "r", locking=False) as file:
             for dataset in (file[self.values_name], file[self.counts_name]):
                 found = {}
                 for k in range(dataset.id.get_num_chunks()):
@@ -178,12 +202,17 @@ class ProductFile:
         """Name of the variable with the number of samples."""
         return f"{self.card.id}_count"
 
+    def suspend(self) -> None:
+        """Close the unfinished file; its blocks stay for the next attempt."""
+        self.ledger.close()
+        # Where the disk is full the structures cannot be written, but the chunks that the ledger names are there.
+        with contextlib.suppress(OSError, RuntimeError):
+            self.file.close()
+
     def abandon(self) -> None:
         """Close and remove the unfinished file."""
-        try:
-            self.file.close()
-        finally:
-            self.part.unlink(missing_ok=True)
+        self.suspend()
+        remove(self.part)
 
 
 def _create(file: h5py.File, task: Task, card: Card) -> tuple[h5py.Dataset, h5py.Dataset]:
@@ -211,7 +240,7 @@ def _create(file: h5py.File, task: Task, card: Card) -> tuple[h5py.Dataset, h5py
     _describe(
         counts,
         standard_name="number_of_observations",
-        long_name=f"number of forcing time steps in the mean of {card.id}",
+        long_name=f"number of samples in the mean of {card.id}",
         units="1",
         grid_mapping="crs",
     )
@@ -247,7 +276,7 @@ def _coordinates(file: h5py.File, task: Task, window: Window) -> list[h5py.Datas
     lat, lon, half = window.lat(), window.lon(), window.grid.step / 2
     time = file.create_dataset("time", data=starts + length / 2)
     _describe(time, standard_name="time", long_name="middle of the averaging window", axis="T", bounds="time_bnds")
-    _describe(time, units="hours since 1970-01-01 00:00:00", calendar="standard")
+    _describe(time, units="hours since 1970-01-01 00:00:00", calendar="standard", units_metadata="leap_seconds: none")
     y = file.create_dataset("lat", data=lat)
     _describe(y, standard_name="latitude", long_name="latitude", units="degrees_north", axis="Y", bounds="lat_bnds")
     x = file.create_dataset("lon", data=lon)
@@ -266,7 +295,9 @@ def _coordinates(file: h5py.File, task: Task, window: Window) -> list[h5py.Datas
         bounds.dims[0].attach_scale(scale)
         bounds.dims[1].attach_scale(pair)
     crs = file.create_dataset("crs", data=np.int32(0))
-    _describe(crs, grid_mapping_name="latitude_longitude", long_name="WGS 84")
+    _describe(crs, grid_mapping_name="latitude_longitude", long_name="WGS 84", geographic_crs_name="WGS 84")
+    _describe(crs, horizontal_datum_name="World Geodetic System 1984", reference_ellipsoid_name="WGS 84")
+    _describe(crs, prime_meridian_name="Greenwich")
     crs.attrs["semi_major_axis"] = 6378137.0
     crs.attrs["inverse_flattening"] = 298.257223563
     crs.attrs["longitude_of_prime_meridian"] = 0.0

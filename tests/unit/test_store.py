@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from pipshpc._encode import fletcher32, shuffle, unshuffle2
+
 from pipshpc.digest import content_digest
 from pipshpc.errors import OutputError
+from pipshpc.plan import plan
 from pipshpc.store import ProductFile, encode, make_chunk
 from tests.unit.test_plan import campaign, offer
-
-from pipshpc.plan import plan
 
 
 @pytest.mark.parametrize("dtype", ["i2", "u1", "f4"])
@@ -59,7 +58,8 @@ def fill(file, windows=8, skip=()):
             for window in range(windows):
                 if (row, column, window) not in skip:
                     value = np.full((18, 36), row + 10 * column + 100 * window, np.int16)
-                    file.write((row, column), window, make_chunk(value, np.ones((18, 36), np.uint8), (18, 36)))
+                    chunk = make_chunk(value, np.ones((18, 36), np.uint8), (18, 36))
+                    file.write((row, column), [window], [chunk])
 
 
 def test_nothing_bears_the_name_before_publish(file):
