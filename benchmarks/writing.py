@@ -61,15 +61,16 @@ class Ours:
 
         def write(_: int, item: int, chunks: Chunks) -> None:
             assert file is not None
-            file.write((int(self.order[item][0]), int(self.order[item][1])), 0, chunks[0])
+            file.write((int(self.order[item][0]), int(self.order[item][1])), [0], chunks)
 
         funnel = Funnel(self.comm, [0], write)
-        counter = Counter(self.comm)
+        counter, made = Counter(self.comm), 0
         while (item := counter.take()) < len(self.order):
             chunk = store.make_chunk(self.parts[item], self.counts, self.extents[item], store.FILL["int16"])
+            made += 1
             funnel.put(0, item, [chunk])
             funnel.progress()
-        funnel.finish(len(self.order))
+        funnel.finish(made, False)
         counter.free()
         if file:
             file.publish()
