@@ -438,7 +438,7 @@ def node_states(layout: Layout, cluster: str) -> dict[str, str]:
         )
     except SiteError:
         return {}
-    return dict(line.split()[:2] for line in text.splitlines() if line.strip())  # type: ignore[misc]
+    return {words[0]: words[1] for line in text.splitlines() if len(words := line.split()) == 2}
 
 
 # ---- status
