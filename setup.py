@@ -5,6 +5,7 @@ functions in ``cext/*.pxd``; see ``cext/generate.py``.
 """
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ MARCH = os.environ.get("PIPSHPC_MARCH", "native")
 FLAGS = ["-O3", "-fopenmp", f"-march={MARCH}", "-fno-math-errno", "-fno-trapping-math", "-g0", "-Wno-unused-function"]
 # Cython writes every literal as a double; this keeps float arithmetic float.
 FLAGS += ["-fsingle-precision-constant"]
-VECTOR = [] if MARCH == "x86-64" else ["-mprefer-vector-width=512"]
+VECTOR = ["-mprefer-vector-width=512"] if platform.machine() == "x86_64" and MARCH != "x86-64" else []
 
 
 def extension(name: str, source: Path, extra: list[str] | None = None) -> Extension:
@@ -32,13 +33,19 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=FLAGS + VECTOR + (extra or []),
         extra_link_args=["-fopenmp"],
-        libraries=["mvec", "m"] if sys.platform == "linux" else ["m"],
+        libraries=["mvec", "m"] if platform.machine() == "x86_64" and sys.platform == "linux" else ["m"],
     )
 
 
-generated = generate.write_loops(ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR)
+# A point function must be inlined to be vectorised, however long it is; and a loop over many rows
+# needs more overlap tests than GCC's default of 10 (it does not believe `restrict` on local pointers).
+LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
+
+generated = generate.write_loops(
+    ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR + LOOPS
+)
 extensions = [
-    extension("_loops", generated),
+    extension("_loops", generated, LOOPS),
     *(extension(f"_{path.stem}", path) for path in sorted((ROOT / "cext").glob("*.pyx"))),
 ]
 

@@ -61,7 +61,7 @@ def apply(size_t address, list inputs, real[::1] parameters, list outputs, int t
     cdef const real* rows[MAX_ROWS]
     cdef real* outs[MAX_OUTS]
     cdef int nrows = len(inputs), nouts = len(outputs), k
-    cdef Py_ssize_t n, pieces, piece, first
+    cdef Py_ssize_t n, pieces, piece
     cdef const real[::1] view
     cdef real[::1] out
     cdef const real* par = NULL

@@ -10,10 +10,9 @@ Rows are padded to whole vectors, so every pixel takes the same instructions
 and its bits do not depend on the block it stands in.
 """
 
-from libc.math cimport NAN
 from libc.stdint cimport int16_t, int32_t, uint8_t, uintptr_t
-from libc.stdlib cimport free, malloc
-from cext.vecmath cimport real, in_row, out_row, cos, sin, acos, rmax, rmin
+from libc.stdlib cimport free
+from cext.vecmath cimport real, cos, sin, acos, rmax, rmin
 
 import numpy as np
 
@@ -22,15 +21,51 @@ cdef extern from *:
     #include <stdint.h>
     #include <stdlib.h>
     #include <math.h>
+    #if defined(__AVX2__)
+    #include <immintrin.h>
+    #endif
+    #if defined(__AVX512F__)
+    #define PIPS_VECTOR 16
+    #elif defined(__AVX2__) && defined(__FMA__)
+    #define PIPS_VECTOR 8
+    #else
+    #define PIPS_VECTOR 1
+    #endif
     typedef void (*pips_loop)(const real *const *, const real *, real *const *, Py_ssize_t);
 
     static inline void *pips_aligned(size_t bytes) { void *p = NULL; return posix_memalign(&p, 64, bytes) ? NULL : p; }
 
-    /* One row of a coarse field on rectilinear coordinates: first along y into `line`, then along x. */
+    /* One row of a coarse field on rectilinear coordinates: first along y into `line`, then along x.
+     *
+     * Where the pixels are finer than the field, the neighbours of a whole vector of pixels lie in one vector
+     * of the field: `near` says so, and a permutation replaces the gather (decision record 0003).
+     */
     static void pips_interp_rect(const real *restrict low, const real *restrict high, real wy, int32_t first,
-                                 int32_t last, real *restrict line, const int32_t *restrict ix,
+                                 int32_t last, int near, real *restrict line, const int32_t *restrict ix,
                                  const real *restrict wx, real *restrict out, Py_ssize_t n) {
         for (int32_t i = first; i <= last; i++) line[i] = low[i] + wy * (high[i] - low[i]);
+    #ifdef __AVX512F__
+        if (near) {
+            for (Py_ssize_t i = 0; i < n; i += 16) {
+                __m512i at = _mm512_sub_epi32(_mm512_loadu_si512(ix + i), _mm512_set1_epi32(ix[i]));
+                __m512 a = _mm512_permutexvar_ps(at, _mm512_loadu_ps(line + ix[i]));
+                __m512 b = _mm512_permutexvar_ps(at, _mm512_loadu_ps(line + ix[i] + 1));
+                _mm512_storeu_ps(out + i, _mm512_fmadd_ps(_mm512_loadu_ps(wx + i), _mm512_sub_ps(b, a), a));
+            }
+            return;
+        }
+    #elif defined(__AVX2__) && defined(__FMA__)
+        if (near) {
+            for (Py_ssize_t i = 0; i < n; i += 8) {
+                __m256i at = _mm256_sub_epi32(_mm256_loadu_si256((const __m256i *)(ix + i)), _mm256_set1_epi32(ix[i]));
+                __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(line + ix[i]), at);
+                __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(line + ix[i] + 1), at);
+                _mm256_storeu_ps(out + i, _mm256_fmadd_ps(_mm256_loadu_ps(wx + i), _mm256_sub_ps(b, a), a));
+            }
+            return;
+        }
+    #endif
+        (void)near;
         for (Py_ssize_t i = 0; i < n; i++) {
             real a = line[ix[i]], b = line[ix[i] + 1];
             out[i] = a + wx[i] * (b - a);
@@ -100,7 +135,8 @@ cdef extern from *:
     """
     ctypedef void (*pips_loop)(const real* const*, const real*, real* const*, Py_ssize_t) noexcept nogil
     void* pips_aligned(size_t) noexcept nogil
-    void pips_interp_rect(const real*, const real*, real, int32_t, int32_t, real*, const int32_t*, const real*,
+    int PIPS_VECTOR
+    void pips_interp_rect(const real*, const real*, real, int32_t, int32_t, int, real*, const int32_t*, const real*,
                           real*, Py_ssize_t) noexcept nogil
     void pips_interp_cell(const real*, int32_t, const int32_t*, const real*, const real*, real*,
                           Py_ssize_t) noexcept nogil
@@ -143,6 +179,7 @@ cdef struct Output:
 
 cdef struct Locator:
     int kind  # 0: rectilinear, 1: cell by cell
+    int near  # the neighbours of each vector of pixels lie in one vector of the field
     int32_t stride
     int32_t first
     int32_t last
@@ -174,6 +211,11 @@ cdef class Placement:
         wy, wx = np.ascontiguousarray(wy, np.float32), np.ascontiguousarray(wx, np.float32)
         self.it.first, self.it.last = int(ix.min()), int(ix.max()) + 1
         self.keep = iy, wy, ix, wx
+        self.it.near = 0
+        if self.it.kind == 0 and PIPS_VECTOR > 1:
+            vectors = ix.reshape(-1, PIPS_VECTOR)
+            first = vectors[:, :1]
+            self.it.near = bool(((vectors >= first) & (vectors < first + PIPS_VECTOR)).all())
         ixv, wyv, wxv = ix.reshape(-1), wy.reshape(-1), wx.reshape(-1)
         self.it.ix, self.it.wy, self.it.wx = &ixv[0], &wyv[0], &wxv[0]
         self.it.iy = NULL
@@ -259,7 +301,6 @@ cdef class Machine:
         cdef Py_ssize_t value_step[MAX_OUTPUTS]
         cdef Py_ssize_t count_step[MAX_OUTPUTS]
         cdef size_t address
-        cdef real* work
         cdef int bad
         if lat.shape[0] < rows or lon.shape[0] < npad or nplaces > 32:
             raise ValueError("lat, lon or placements do not fit the block")
@@ -272,7 +313,7 @@ cdef class Machine:
             value_at[k], value_step[k] = <void*><uintptr_t>address, values[k].strides[0]
             address = counts[k].ctypes.data
             count_at[k], count_step[k] = <uint8_t*><uintptr_t>address, counts[k].strides[0]
-        widest = (widest + 15) // 16 * 16
+        widest = (widest + 15) // 16 * 16 + 32  # a vector may be read from the last point on
         with nogil:
             bad = self.run_block(rows, columns, npad, stride, place, &field_place[0], &fields[0, 0], fields.shape[1],
                                  &lat[0], &lon[0], &windows[0], nwin, &sun[0, 0], value_at, value_step, count_at,
@@ -363,8 +404,8 @@ cdef class Machine:
                 field = <const real*><uintptr_t>fields[op.field]
                 if at.kind == 0:
                     field += <Py_ssize_t>at.iy[row] * at.stride
-                    pips_interp_rect(field, field + at.stride, at.wy[row], at.first, at.last, line, at.ix, at.wx,
-                                     slots + <Py_ssize_t>op.slot * npad, npad)
+                    pips_interp_rect(field, field + at.stride, at.wy[row], at.first, at.last, at.near, line,
+                                     at.ix, at.wx, slots + <Py_ssize_t>op.slot * npad, npad)
                 else:
                     pips_interp_cell(field, at.stride, at.ix + <Py_ssize_t>row * npad,
                                      at.wx + <Py_ssize_t>row * npad, at.wy + <Py_ssize_t>row * npad,
@@ -403,7 +444,7 @@ cdef void lit_pieces(real lat, real* lon, real* sun, real* solar, int n) noexcep
     # At the poles b is 0: the ratio is then +-infinity, and the clip decides day or night.
     cdef real ratio = -a / b if b > 1e-12 else (-2.0 if a > 0 else 2.0)
     cdef real half = acos(rmin(rmax(ratio, -1.0), 1.0))
-    cdef real h1, h2, a0, b0, a1, b1, l0, l1
+    cdef real h1, h2, a0, a1, l0, l1
     cdef int i
     for i in range(n):
         h1 = sun[2] + lon[i]

@@ -7,6 +7,7 @@ cdef extern from *:
     """
     #include <stdint.h>
     #include <stddef.h>
+    #include <string.h>
     static void pips_shuffle2(const uint16_t *restrict in, uint8_t *restrict out, size_t n) {
         uint8_t *restrict low = out, *restrict high = out + n;
         for (size_t i = 0; i < n; i++) { low[i] = (uint8_t)in[i]; high[i] = (uint8_t)(in[i] >> 8); }
@@ -43,8 +44,7 @@ cdef extern from *:
         return (b << 16) | a;
     }
     static int pips_constant(const uint8_t *p, size_t bytes, size_t item) {
-        for (size_t i = item; i < bytes; i++) if (p[i] != p[i - item]) return 0;
-        return 1;
+        return bytes <= item || memcmp(p, p + item, bytes - item) == 0;
     }
     """
     void pips_shuffle2(const uint16_t*, uint8_t*, size_t) noexcept nogil

@@ -1,12 +1,12 @@
 """Water vapour: point functions in SI units (K, Pa, kg kg-1, 1)."""
 
-from cext.vecmath cimport real, exp, rmax, rmin
+from cext.vecmath cimport real, exp, ratio, rmax, rmin
 
 
 cdef inline real saturation_water(real tas) noexcept nogil:
     """Saturation vapour pressure over water, Pa; Bolton (1980) eq. 10."""
     cdef real t = tas - 273.15
-    return 611.2 * exp(17.67 * t / (t + 243.5))
+    return 611.2 * exp(ratio(17.67 * t, t + 243.5))
 
 
 cdef inline real vap_dewpoint(real tdps_in) noexcept nogil:
@@ -17,7 +17,7 @@ cdef inline real vap_dewpoint(real tdps_in) noexcept nogil:
 cdef inline real vap_specific_humidity(real huss_in, real ps_in) noexcept nogil:
     """Vapour pressure, Pa, from specific humidity and pressure; humidity below 0 (packing) counts as 0."""
     cdef real q = rmax(huss_in, 0.0)
-    return q * ps_in / (0.622 + 0.378 * q)
+    return ratio(q * ps_in, 0.622 + 0.378 * q)
 
 
 cdef inline real vap_relative_humidity(real hurs_in, real tas_in) noexcept nogil:

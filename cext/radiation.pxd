@@ -4,7 +4,7 @@ Symbols: w precipitable water, eps emissivity of the sky as seen from the
 surface, N (`clt`) the total cloud amount, 0..1.
 """
 
-from cext.vecmath cimport real, exp, log, sqrt, rmax, rmin
+from cext.vecmath cimport real, exp, log, sqrt, ratio, rmax, rmin
 
 
 cdef inline real blackbody(real t) noexcept nogil:
@@ -15,25 +15,25 @@ cdef inline real blackbody(real t) noexcept nogil:
 
 cdef inline real emissivity_prata(real tas, real vap) noexcept nogil:
     """Clear sky; Prata (1996) eq. 8, with w = 46.5 e/T in cm and e in hPa (not mm: that gives nearly a black body)."""
-    cdef real w = 0.465 * vap / tas
+    cdef real w = ratio(0.465 * vap, tas)
     return 1.0 - (1.0 + w) * exp(-sqrt(1.2 + 3.0 * w))
 
 
 cdef inline real emissivity_brutsaert(real tas, real vap) noexcept nogil:
     """Clear sky; Brutsaert (1975) eq. 11, e in hPa, held above 0.05 hPa where the power law falls to zero."""
-    return 1.24 * exp(0.14285714 * log(0.01 * rmax(vap, 5.0) / tas))
+    return 1.24 * exp(0.14285714 * log(ratio(0.01 * rmax(vap, 5.0), tas)))
 
 
 cdef inline real emissivity_konzelmann(real tas, real vap) noexcept nogil:
     """Clear sky; Konzelmann et al. (1994), e in Pa: 0.23 without vapour, then with its eighth root."""
-    return 0.23 + 0.484 * sqrt(sqrt(sqrt(rmax(vap, 0.0) / tas)))
+    return 0.23 + 0.484 * sqrt(sqrt(sqrt(ratio(rmax(vap, 0.0), tas))))
 
 
 cdef inline real clear_dilley(real tas, real prw) noexcept nogil:
     """Clear-sky flux, W m-2; Dilley and O'Brien (1998) model B, precipitable water in kg m-2."""
-    cdef real t = tas / 273.16
+    cdef real t = ratio(tas, 273.16)
     cdef real t2 = t * t
-    return 59.38 + 113.7 * t2 * t2 * t2 + 96.96 * sqrt(rmax(prw, 0.0) / 25.0)
+    return 59.38 + 113.7 * t2 * t2 * t2 + 96.96 * sqrt(0.04 * rmax(prw, 0.0))
 
 
 cdef inline real cloud_unsworth(real clear, real clt) noexcept nogil:
@@ -56,12 +56,12 @@ cdef inline real cloud_kimball(real clear, real tas, real vap, real clt) noexcep
     would turn the cloud into a sink.
     """
     cdef real cloud = tas - 11.0
-    cdef real inverse = 1.0 / tas
-    cdef real ratio = cloud * inverse
+    cdef real inverse = ratio(1.0, tas)
+    cdef real cooler = cloud * inverse
     cdef real window = rmin(0.24 + 2.98e-12 * vap * vap * exp(3000.0 * inverse), 1.0)
     cdef real passed = (1.0 - window) * (1.0 - 0.4 * window)
     cdef real share = -0.6732 + 0.6240e-2 * cloud - 0.9140e-5 * cloud * cloud
-    return rmin(clear + passed * clt * share * (ratio * ratio) * (ratio * ratio), 1.0)
+    return rmin(clear + passed * clt * share * (cooler * cooler) * (cooler * cooler), 1.0)
 
 
 cdef inline real cover_cloud_water(real clt, real lwp, real iwp, real k_liq, real k_ice) noexcept nogil:
@@ -71,8 +71,10 @@ cdef inline real cover_cloud_water(real clt, real lwp, real iwp, real k_liq, rea
     amount, by 1 % where that is less.
     """
     cdef real path = 1000.0 * (k_liq * rmax(lwp, 0.0) + k_ice * rmax(iwp, 0.0))
-    # Held at 60: libmvec leaves the vector path where the exponential underflows.
-    return clt * (1.0 - exp(-rmin(path / rmax(clt, 0.01), 60.0)))
+    cdef real part = rmax(clt, 0.01)
+    # Held at 60: libmvec leaves the vector path where the exponential underflows. With a bound that
+    # varies, or the compiler moves the selection behind the call.
+    return clt * (1.0 - exp(-ratio(rmin(path, 60.0 * part), part)))
 
 
 cdef inline real rlds_prata_konzelmann(real tas, real vap, real clt) noexcept nogil:
@@ -104,7 +106,7 @@ cdef inline real rlds_dilley_um(real tas, real prw, real clt) noexcept nogil:
 
 cdef inline real rlds_dilley_vap_um(real tas, real vap, real clt) noexcept nogil:
     """As `rlds_dilley_um`, the precipitable water taken from the surface: w = 465 e/T in kg m-2, e in hPa."""
-    return rlds_dilley_um(tas, 4.65 * vap / tas, clt)
+    return rlds_dilley_um(tas, ratio(4.65 * vap, tas), clt)
 
 
 cdef inline real rlds_brutsaert_um(real tas, real vap, real clt) noexcept nogil:

@@ -59,9 +59,30 @@ static inline real r_pow(real x, real y) { return PIPS_F(pow)(x, y); }
 static inline real r_atan2(real y, real x) { return PIPS_F(atan2)(y, x); }
 static inline real r_sqrt(real x) { return PIPS_F(sqrt)(x); }
 static inline real r_abs(real x) { return PIPS_F(fabs)(x); }
+/* A quotient in `real`: next to a literal, Cython casts the operands of `/` to double. */
+static inline real r_ratio(real x, real y) { return x / y; }
 /* Selections, not branches; a NaN in `x` stays NaN. */
 static inline real r_max(real x, real lowest) { return x < lowest ? lowest : x; }
 static inline real r_min(real x, real highest) { return x > highest ? highest : x; }
+
+/* Choose without a branch. The compiler moves what only one arm of `?:` needs
+ * into a branch, calls included, and the loop stays scalar; it leaves masks be.
+ */
+#ifdef PIPS_DOUBLE
+typedef long long r_bits;
+#else
+typedef int r_bits;
+#endif
+static inline real r_where(int condition, real x, real y) {
+    union { real value; r_bits bits; } a = {x}, b = {y};
+    const r_bits mask = -(r_bits)(condition != 0);
+    a.bits = (a.bits & mask) | (b.bits & ~mask);
+    return a.value;
+}
+
+/* As r_max and r_min, by masks: in long functions the compiler joins many `?:` into nested branches. */
+static inline real r_at_least(real x, real lowest) { return r_where(x < lowest, lowest, x); }
+static inline real r_at_most(real x, real highest) { return r_where(x > highest, highest, x); }
 
 typedef const real *__restrict__ in_row;
 typedef real *__restrict__ out_row;

@@ -21,5 +21,9 @@ cdef extern from "vecmath.h" nogil:
     real atan2 "r_atan2"(real y, real x) noexcept
     real sqrt "r_sqrt"(real x) noexcept
     real fabs "r_abs"(real x) noexcept
+    real ratio "r_ratio"(real x, real y) noexcept
     real rmax "r_max"(real x, real lowest) noexcept
     real rmin "r_min"(real x, real highest) noexcept
+    real where "r_where"(bint condition, real x, real y) noexcept
+    real at_least "r_at_least"(real x, real lowest) noexcept
+    real at_most "r_at_most"(real x, real highest) noexcept

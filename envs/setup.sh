@@ -276,7 +276,7 @@ build_project() {
         "$cc" --version
         "$cc" "-march=${PIPSHPC_MARCH:-native}" -Q --help=target 2>/dev/null || true
     } | digest)
-    sources=$(find cext pipshpc/products -type f \( -name '*.p[xy]*' -o -name '*.[ch]' -o -name '*.yaml' \) -print0 |
+    sources=$(find cext pipshpc/products -type f -regex '.*\.\(pyx\|pxd\|pxi\|py\|c\|h\|yaml\)' -print0 |
         sort -z | xargs -0 sha256sum | digest)
     compgen -G 'pipshpc/_*.so' >/dev/null && is_fresh extensions "$flags $sources" && return
     say "building the kernels (PIPSHPC_MARCH=${PIPSHPC_MARCH:-native})"
@@ -291,15 +291,15 @@ build_project() {
 }
 
 fetch_statics() {
-    [ -f pipshpc/statics.py ] || return 0
-    local key started=$SECONDS
-    key=$(cat pipshpc/statics.py pipshpc/data/*.yaml 2>/dev/null | digest)
-    # The stamp lies with the data: who clears the cache gets them again.
-    [ "$(cat "$cache/statics.stamp" 2>/dev/null)" = "$key" ] && return
+    local key folder started=$SECONDS
+    key="$(cat pipshpc/statics.py pipshpc/fetch.py envs/statics.yaml | digest) ${PIPSHPC_STATICS:-$cache}"
+    # Who clears the cache gets them again.
+    folder=$(cat "$stamps/statics-folder" 2>/dev/null || true)
+    is_fresh statics "$key" && [ -n "$(ls "$folder" 2>/dev/null)" ] && return
     say "fetching static data (elevation, land cover, turbidity)"
     "$python" -m pipshpc.statics fetch </dev/null
-    mkdir -p "$cache"
-    printf '%s\n' "$key" >"$cache/statics.stamp"
+    "$python" -c 'from pipshpc.statics import folder; print(folder())' >"$stamps/statics-folder"
+    stamp statics "$key"
     took "static data ready" $started
 }
 

@@ -7,5 +7,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Folder for what can be made again: ``$XDG_CACHE_HOME`` or ``~/.cache``, below it ``pipshpc``."""
+    """Folder for what can be made again: ``$PIPSHPC_CACHE``, or ``pipshpc`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if named := os.environ.get("PIPSHPC_CACHE"):
+        return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pipshpc"

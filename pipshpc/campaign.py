@@ -12,7 +12,7 @@ from pipshpc.product import find_card
 from pipshpc.schema import Record, load_yaml
 
 
-class Resources(Record):
+class Resources(Record, frozen=True):
     """What one task gets; nothing here affects a result."""
 
     ranks: int = 0  # 0: one per core of the site
@@ -20,7 +20,7 @@ class Resources(Record):
     memory_mib: int = 1024
 
 
-class Campaign(Record):
+class Campaign(Record, frozen=True):
     """A campaign as its YAML file states it."""
 
     campaign: str
@@ -98,7 +98,9 @@ def read_time(key: str, text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SpecError(f"key '{key}': found '{text}', wanted an ISO 8601 time such as '2019-07-01T00:00:00Z'") from error
+        raise SpecError(
+            f"key '{key}': found '{text}', wanted an ISO 8601 time such as '2019-07-01T00:00:00Z'"
+        ) from error
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +12,11 @@ import numpy.typing as npt
 from pipshpc import sun
 from pipshpc.errors import SpecError
 from pipshpc.product import Card
+from pipshpc.sourcegrid import SourceGrid
 from pipshpc.task import Recipe, Sample
 
 ROW, SAMPLE, NODE = 0, 1, 2
 LANES = 16
-
-
-class CoarseGrid(Protocol):
-    """What the chain needs to know of a source grid."""
-
-    @property
-    def y(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def x(self) -> npt.NDArray[np.float64]: ...
-    @property
-    def crs(self) -> str | None: ...
-    @property
-    def periodic(self) -> bool: ...
-    def locate(
-        self, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +79,9 @@ def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str
         else:
             algorithm = cards[step.source].algorithm(step.algorithm)
             if algorithm.kernel not in LOOPS:
-                raise SpecError(f"product '{step.source}': kernel '{algorithm.kernel}' is not compiled; run 'make build'")
+                raise SpecError(
+                    f"product '{step.source}': kernel '{algorithm.kernel}' is not compiled; run 'make build'"
+                )
             loop = LOOPS[algorithm.kernel]
             levels[step.name] = max((levels[n] for n in step.inputs.values()), default=ROW)
             if algorithm.integrate == "sunlit":
@@ -138,7 +125,7 @@ def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str
     return Chain(machine, tuple(fields), tuple(recipe.outputs))
 
 
-def place_block(grid: CoarseGrid, stride: int, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> Any:
+def place_block(grid: SourceGrid, stride: int, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> Any:
     """Return where the pixels of a block lie in a coarse grid, for bilinear interpolation.
 
     Parameters

@@ -31,7 +31,10 @@ _settings = {"debug": False}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line: an error that pipshpc raised is one line on stderr and an exit code."""
+    """Run the command line: an error that pipshpc raised is one line on stderr and an exit code.
+
+    Typer itself turns Ctrl-C into exit code 130 and wrong usage into 2.
+    """
     try:
         app(args=list(arguments) if arguments is not None else None, prog_name="pipshpc")
     except PipshpcError as error:
@@ -39,9 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("stopped; what is published stays, run the same command to go on", fg="yellow", err=True)
-        sys.exit(130)
 
 
 @app.callback(epilog="Example: pipshpc products show rlds")
@@ -85,7 +85,10 @@ def show_product(
     product: Annotated[str, typer.Argument(metavar="ID", help="Id of a product.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Tell all about one product: inputs, algorithms, references, evidence, examples worked now."""
+    """Tell all about one product.
+
+    Inputs, algorithms, references, evidence, and its examples worked now.
+    """
     from pipshpc.product import find_card
     from pipshpc.prose import tell_algorithm, tell_card, tell_checks
 
@@ -137,7 +140,12 @@ def run_campaign(
     from pipshpc.progress import follow, summarise_run, tell_run
 
     prepared = prepare(campaign)
-    summary = summarise_run(prepared, follow(prepared, quiet=as_json))
+    try:
+        status = follow(prepared, quiet=as_json)
+    except KeyboardInterrupt:
+        typer.secho("stopped; what is published stays, run the same command to go on", fg="yellow", err=True)
+        raise typer.Exit(130) from None
+    summary = summarise_run(prepared, status)
     if as_json:
         _write_json(summary)
     else:

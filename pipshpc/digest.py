@@ -154,7 +154,8 @@ def _value_digests(node: h5py.Dataset, path: Path, known: ChunkDigests) -> Itera
             try:
                 found = chunk_digest(np.asarray(node[where]))
             except OSError as error:
-                raise InputError(f"{path}: {node.name} at {corner}: {error}; the file is damaged, make it again") from error
+                text = f"{path}: {node.name} at {corner}: {error}; the file is damaged, make it again"
+                raise InputError(text) from error
         yield found
 
 
@@ -235,7 +236,8 @@ def _value_differences(one: h5py.Dataset, two: h5py.Dataset, a: Path, b: Path) -
             yield f"{what} {left} against {right}"
     if one.shape != two.shape or _type_name(one.dtype) != _type_name(two.dtype):
         return
-    different, largest, where_first = 0, 0.0, None
+    different, gaps, largest, where_first = 0, 0, 0.0, None
+    fill = one.attrs.get("_FillValue")
     for where, values in _pieces(one, a):
         try:
             others = np.asarray(two[where])
@@ -243,27 +245,35 @@ def _value_differences(one: h5py.Dataset, two: h5py.Dataset, a: Path, b: Path) -
             raise InputError(f"{b}: {two.name}: {error}; the file is damaged, make it again") from error
         if _value_bytes(values) == _value_bytes(others):
             continue
-        unequal = np.atleast_1d(values != others)
-        if values.dtype.kind == "f":
-            unequal &= ~np.atleast_1d(np.isnan(values) & np.isnan(others))
-        if not unequal.any():
-            continue
-        if values.dtype.kind in "iuf":
-            gaps = np.abs(np.atleast_1d(values).astype(np.float64) - np.atleast_1d(others).astype(np.float64))[unequal]
-            finite = gaps[np.isfinite(gaps)]
-            largest = max(largest, float(finite.max()) if finite.size else 0.0)
-        if where_first is None:
+        left, right = np.atleast_1d(values), np.atleast_1d(others)
+        unequal = left != right
+        if left.dtype.kind in "iuf":
+            no_left, no_right = _missing(left, fill), _missing(right, fill)
+            unequal &= ~(no_left & no_right)
+            gaps += int((no_left ^ no_right).sum())
+            both = unequal & ~(no_left | no_right)
+            apart = np.abs(left[both].astype(np.float64) - right[both].astype(np.float64))
+            largest = max(largest, float(apart.max()) if apart.size else 0.0)
+        if where_first is None and unequal.any():
             corner = [s.start for s in where] or [0] * unequal.ndim
             where_first = [int(i) + c for i, c in zip(np.argwhere(unequal)[0], corner, strict=True)]
         different += int(unequal.sum())
     if different:
-        yield f"{different} of {one.size} values differ, first at {where_first}{_in_units(one, largest)}"
+        absent = f", {gaps} of these missing in one file only" if gaps else ""
+        yield f"{different} of {one.size} values differ, first at {where_first}{absent}{_in_units(one, largest)}"
+
+
+def _missing(values: npt.NDArray[Any], fill: Any) -> npt.NDArray[np.bool_]:
+    blank = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, np.bool_)
+    return np.asarray(blank if fill is None else blank | (values == np.ravel(fill)[0]), np.bool_)
 
 
 def _in_units(node: h5py.Dataset, largest: float) -> str:
     """Tell the largest difference as stored and, where values are packed, in the units of the variable."""
     if not largest:
         return ""
-    scale = float(np.ravel(node.attrs.get("scale_factor", 1.0))[0])
+    scale = abs(float(np.ravel(node.attrs.get("scale_factor", 1.0))[0]))
     units = str(plain(node.attrs.get("units", "")))
-    return f", by up to {largest:g} as stored, that is {largest * abs(scale):.4g} {units}".rstrip()
+    if scale == 1.0:
+        return f", by up to {largest:g} {units if units != '1' else ''}".rstrip()
+    return f", by up to {largest:g} as stored, that is {largest * scale:.4g} {units}".rstrip()

@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -35,7 +34,7 @@ SETUP = "make setup"
 PACKAGES = ("numpy", "h5py", "mpi4py", "netCDF4", "eccodes", "parsl")
 
 
-class Finding(Record):
+class Finding(Record, frozen=True):
     """One thing that was looked at: "warn" is optional or limited, "fail" stops work."""
 
     name: str
@@ -55,80 +54,6 @@ class Outcome(NamedTuple):
         """The last line that says something, or how the process ended."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip(" -")]
         return lines[-1] if lines else f"exit code {self.code}"
-
-
-KERNELS = """
-import json
-import numpy as np
-from pipshpc.kernel import compute
-from pipshpc.product import load_cards
-cards, count, wrong = load_cards(), 0, []
-for card in cards.values():
-    for check in card.checks:
-        count += 1
-        got = float(np.asarray(compute(card.id, check.algorithm, **check.inputs)).ravel()[0])
-        if not abs(got - check.expected) <= check.tolerance:
-            wrong.append(f"{card.id} by {check.algorithm}: {got:.6g}, wanted {check.expected:.6g}")
-print(json.dumps({"products": len(cards), "examples": count, "wrong": wrong}))
-"""
-
-RANKS = """
-from mpi4py import MPI
-comm = MPI.COMM_WORLD
-total = comm.allreduce(comm.rank + 1)
-if comm.rank == 0:
-    print(comm.size, total, MPI.Get_library_version().split(",")[0].splitlines()[0], sep="|")
-"""
-
-PARALLEL_HDF5 = """
-import sys
-import h5py
-import numpy as np
-from mpi4py import MPI
-comm, path = MPI.COMM_WORLD, sys.argv[1]
-if not h5py.get_config().mpi:
-    raise SystemExit("h5py was built without MPI")
-with h5py.File(path, "w", driver="mpio", comm=comm) as file:
-    data = file.create_dataset("x", (comm.size, 1000), "i2", chunks=(1, 500), compression=1, fletcher32=True)
-    with data.collective:
-        data[comm.rank] = comm.rank + 1
-with h5py.File(path, "r", driver="mpio", comm=comm) as file:
-    with file["x"].collective:
-        seen = file["x"][(comm.rank + 1) % comm.size]
-if not (seen == (comm.rank + 1) % comm.size + 1).all():
-    raise SystemExit("what one rank wrote, another read differently")
-if comm.rank == 0:
-    print("HDF5", h5py.version.hdf5_version)
-"""
-
-LOCKING = """
-import fcntl, json, sys
-found = {}
-with open(sys.argv[1] + ".lock", "w") as file:
-    for name, lock in (("flock", fcntl.flock), ("fcntl", fcntl.lockf)):
-        try:
-            lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lock(file, fcntl.LOCK_UN)
-            found[name] = ""
-        except OSError as error:
-            found[name] = error.strerror
-import h5py
-try:
-    with h5py.File(sys.argv[1], "w") as file:
-        file["x"] = 1
-    with h5py.File(sys.argv[1], "r") as file:
-        file["x"][()]
-    found["hdf5"] = ""
-except OSError as error:
-    found["hdf5"] = str(error)
-print(json.dumps(found))
-"""
-
-STATICS = """
-import json
-from pipshpc.statics import static_digests
-print(json.dumps(sorted(static_digests())))
-"""
 
 
 def examine(paths: Sequence[str | Path] = (), site: Site | None = None) -> list[Finding]:
@@ -192,7 +117,7 @@ def check_python() -> Finding:
 
 def check_kernels() -> Finding:
     """Load the compiled kernels and work all examples of the product cards."""
-    outcome = run([sys.executable, "-c", KERNELS], 60)
+    outcome = run(trial("kernels"), 60)
     if outcome.code == -signal.SIGILL:
         return Finding(
             name="kernels",
@@ -214,15 +139,16 @@ def check_kernels() -> Finding:
 
 def check_mpi(site: Site) -> Finding:
     """Start two ranks as the site does."""
-    outcome = run(launch_command(site, 2, 1, [sys.executable, "-c", RANKS]), 30)
+    outcome = run(launch_command(site, 2, 1, trial("ranks")), 30)
     return judge_mpi(outcome, site.launcher.command[0])
 
 
 def judge_mpi(outcome: Outcome, launcher: str) -> Finding:
     """Read what the two ranks said."""
     if outcome.code == 0:
-        size, total, library = outcome.last_line.split("|")
-        if (size, total) == ("2", "3"):
+        facts = json.loads(outcome.last_line)
+        library = facts["library"]
+        if (facts["ranks"], facts["sum"]) == (2, 3):
             return Finding(name="mpi", state="ok", found=f"2 ranks by {launcher}, {library}")
         found = f"{launcher} starts ranks, but each is alone: mpi4py uses another MPI ({library}) than {launcher}"
         return Finding(name="mpi", state="fail", found=found, action=f"load one MPI, then make clean && {SETUP}")
@@ -302,7 +228,7 @@ def check_space(path: Path) -> Finding:
 def check_locking(path: Path) -> Finding:
     """Try the locks of the file system, and what HDF5 makes of them."""
     with _probe_folder(path) as folder:
-        outcome = run([sys.executable, "-c", LOCKING, str(folder / "probe.h5")], 20)
+        outcome = run(trial("locks", folder), 20)
     return judge_locking(outcome, path, _file_system(_existing(path)), os.environ.get("HDF5_USE_FILE_LOCKING"))
 
 
@@ -331,9 +257,10 @@ def check_parallel_hdf5(site: Site, path: Path) -> Finding:
     """Let two ranks write one compressed file together and read each other's part."""
     name = f"parallel hdf5 {path}"
     with _probe_folder(path) as folder:
-        outcome = run(launch_command(site, 2, 1, [sys.executable, "-c", PARALLEL_HDF5, str(folder / "probe.h5")]), 60)
+        outcome = run(launch_command(site, 2, 1, trial("parallel-hdf5", folder)), 60)
     if outcome.code == 0:
-        return Finding(name=name, state="ok", found=f"2 ranks wrote and read one file, {outcome.last_line}")
+        found = f"2 ranks wrote and read one file, HDF5 {json.loads(outcome.last_line)['hdf5']}"
+        return Finding(name=name, state="ok", found=found)
     if "without MPI" in outcome.text:
         action = "apt-get install libhdf5-openmpi-dev, or module load a parallel hdf5; then make clean setup"
         return Finding(name=name, state="fail", found="h5py was built without MPI", action=action)
@@ -344,17 +271,15 @@ def check_parallel_hdf5(site: Site, path: Path) -> Finding:
 
 
 def check_statics() -> Finding:
-    """Ask for the digests of the static fields, which reads them."""
+    """Open each static field."""
     fetch = "python -m pipshpc.statics fetch"
-    if find_spec("pipshpc.statics") is None:
-        return Finding(name="static data", state="warn", found="this version has none")
-    outcome = run([sys.executable, "-c", STATICS], 60)
+    outcome = run(trial("statics"), 30)
     if outcome.code != 0:
-        return Finding(name="static data", state="fail", found=_stopped(outcome, 60), action=fetch)
-    names = json.loads(outcome.last_line)
-    if not names:
-        return Finding(name="static data", state="warn", found="none: no elevation, no turbidity", action=fetch)
-    return Finding(name="static data", state="ok", found=", ".join(names))
+        return Finding(name="static data", state="fail", found=_stopped(outcome, 30), action=fetch)
+    facts = json.loads(outcome.last_line)
+    if facts["missing"]:
+        return Finding(name="static data", state="fail", found="; ".join(facts["missing"]), action=fetch)
+    return Finding(name="static data", state="ok", found=", ".join(facts["there"]))
 
 
 def check_slurm() -> Finding:
@@ -366,6 +291,9 @@ def check_slurm() -> Finding:
     if outcome.code == 0 and "pmix" in outcome.text:
         found = f"{run(['srun', '--version'], 10).last_line}, with PMIx"
         return Finding(name="slurm", state="ok", found=found)
+    if "configuration source" in outcome.text:
+        found = "srun is here, but belongs to no cluster (no slurm.conf)"
+        return Finding(name="slurm", state="warn", found=found, action="on a cluster's machine, set SLURM_CONF")
     found = f"srun without PMIx: {_stopped(outcome, 10) if outcome.code else ' '.join(outcome.text.split())}"
     action = "ask for Slurm's PMIx plug-in (Debian: slurm-wlm-basic-plugins, libpmix2), or start ranks with mpiexec"
     return Finding(name="slurm", state="warn", found=found, action=action)
@@ -397,6 +325,11 @@ def check_tool(name: str, argv: list[str], package: str) -> Finding:
             name=name, state="warn", found=_stopped(outcome, 10), action=f"apt-get install --reinstall {package}"
         )
     return Finding(name=name, state="ok", found=outcome.text.strip().splitlines()[0])
+
+
+def trial(name: str, *arguments: object) -> list[str]:
+    """Return the words that run a trial of `pipshpc.probe`."""
+    return [sys.executable, "-m", "pipshpc.probe", name, *map(str, arguments)]
 
 
 def run(argv: list[str], timeout: float) -> Outcome:

@@ -80,8 +80,9 @@ def hilbert_distance(row: IntArray, column: IntArray, extent: int) -> IntArray:
         # Turn the quadrant so that the curve enters and leaves at the right corners.
         turn = ~upper
         mirror = turn & right
-        x, y = np.where(mirror, half - 1 - (x & (half - 1)), x & (half - 1)), np.where(
-            mirror, half - 1 - (y & (half - 1)), y & (half - 1)
+        x, y = (
+            np.where(mirror, half - 1 - (x & (half - 1)), x & (half - 1)),
+            np.where(mirror, half - 1 - (y & (half - 1)), y & (half - 1)),
         )
         x, y = np.where(turn, y, x), np.where(turn, x, y)
         half >>= 1

@@ -9,6 +9,7 @@ class PipshpcError(Exception):
     """
 
     exit_code = 1
+    collective = False  # set where all ranks of a task raise it together
 
 
 class SpecError(PipshpcError):

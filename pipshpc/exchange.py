@@ -44,7 +44,7 @@ class NodeArray:
         nbytes = 4 * int(np.prod(shape))
         self._window = MPI.Win.Allocate_shared(nbytes if node.rank == 0 else 0, 4, comm=node)
         memory, _ = self._window.Shared_query(0)
-        self.array: npt.NDArray[np.float32] = np.frombuffer(memory, np.float32, count=nbytes // 4).reshape(shape)
+        self.array: npt.NDArray[np.float32] = np.asarray(memory, np.uint8)[:nbytes].view(np.float32).reshape(shape)
 
     def free(self) -> None:
         """Give the memory back (collective)."""
@@ -63,7 +63,7 @@ class Counter:
         self._one = np.ones(1, np.int64)
         self._got = np.zeros(1, np.int64)
         if node.rank == 0:
-            np.frombuffer(self._window.tomemory(), np.int64)[:] = 0
+            np.asarray(self._window.tomemory(), np.uint8).view(np.int64)[:] = 0
         self._window.Fence()
 
     def take(self) -> int:
@@ -196,5 +196,6 @@ def together(comm: Any, act: Callable[[], T]) -> T:
         error.__cause__ = caught
     for found in comm.allgather(error):
         if found is not None:
+            found.collective = True
             raise found from error
     return result  # type: ignore[return-value]

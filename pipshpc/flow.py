@@ -26,11 +26,12 @@ import numpy as np
 
 from pipshpc import catalogue
 from pipshpc.campaign import Campaign, load_campaign, read_box, read_time
-from pipshpc.errors import OutputError, PipshpcError, SiteError
+from pipshpc.errors import InputError, OutputError, PipshpcError, SiteError
 from pipshpc.journal import Journal
 from pipshpc.plan import Offer, plan
 from pipshpc.run import Report
 from pipshpc.site import Site, launch_command, launch_environment, load_site
+from pipshpc.source import Source
 from pipshpc.task import Task, write_task
 
 
@@ -95,7 +96,21 @@ def survey(campaign: Campaign, base: Path) -> Offer:
         comment=source.comment,
         statics=statics,
         kernels=kernel_digest(),
+        absent=_absent(source),
     )
+
+
+def _absent(source: Source) -> dict[str, str]:
+    """Say of each known quantity that the forcing does not give what was looked for and what is there."""
+    from pipshpc.source.names import quantities
+
+    reasons = {}
+    for name in quantities():
+        try:
+            source.need(name)
+        except InputError as error:
+            reasons[name] = str(error)
+    return reasons
 
 
 def as_utc64(time: datetime) -> np.datetime64:
@@ -130,7 +145,9 @@ def check_space(prepared: Prepared) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise OutputError(f"key 'output': {folder}: cannot be used ({error.strerror}); name a folder you can write to") from error
+        raise OutputError(
+            f"key 'output': {folder}: cannot be used ({error.strerror}); name a folder you can write to"
+        ) from error
     if not os.access(folder, os.W_OK):
         raise OutputError(f"key 'output': {folder}: cannot be written to; name another folder")
     if prepared.output_bytes > free:
@@ -184,7 +201,7 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
     with driver_lock(prepared.folder):
         journal = Journal(prepared.folder / "journal.jsonl")
         journal.write("driver started", tasks=len(prepared.tasks), pending=len(prepared.pending), pid=os.getpid())
-        _remove_parts(prepared)
+        _remove_parts(prepared.pending)
         begin = time.monotonic()
         with _parsl(prepared) as submit:
             _drive(prepared, submit, status, journal, watch or (lambda _: None), begin)
@@ -193,9 +210,9 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
     return status
 
 
-def _remove_parts(prepared: Prepared) -> None:
+def _remove_parts(tasks: list[Task]) -> None:
     """Remove what dead attempts left; the driver's lock says that nobody is writing."""
-    for task in prepared.pending:
+    for task in tasks:
         for product in task.products:
             path = task.path(product)
             for part in path.parent.glob(f"{path.name}.*.part"):
@@ -217,7 +234,7 @@ def _parsl(prepared: Prepared) -> Iterator[Callable[[list[str], Path], Future[in
         max_workers_per_node=1,  # a task takes all cores of the block itself
         cpu_affinity="none",
         encrypted=False,  # loopback only
-        provider=LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher()),
+        provider=LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher()),  # type: ignore[no-untyped-call]
     )
     config = Config(
         executors=[executor],
@@ -297,8 +314,15 @@ def _conclude(prepared: Prepared, task: Task, future: Future[int], status: Statu
     text = files["log"].read_text(errors="replace").strip() if files["log"].exists() else ""
     said = [line for line in text.splitlines() if line.startswith("error: ")]
     code = None if error else future.result()
-    reason = said[0].removeprefix("error: ") if said else f"exit code {code}, see {files['log']}" if error is None else str(error)
+    reason = (
+        said[0].removeprefix("error: ")
+        if said
+        else f"exit code {code}, see {files['log']}"
+        if error is None
+        else str(error)
+    )
     status.failed[task.id] = reason
+    _remove_parts([task])
     journal.write("failed", task=task.id, exit_code=code, reason=reason)
 
 

@@ -8,7 +8,7 @@ from pipshpc.errors import SpecError
 from pipshpc.schema import Record
 
 
-class Native(Record):
+class Native(Record, frozen=True):
     """Where an odd file keeps a quantity: by variable name or by GRIB keys, with true units if need be."""
 
     name: str = ""
@@ -20,7 +20,7 @@ class Native(Record):
             raise ValueError("give either 'name' or 'grib' (or 'units' alone)")
 
 
-class Forcing(Record):
+class Forcing(Record, frozen=True):
     """The forcing of a campaign.
 
     Parameters

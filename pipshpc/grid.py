@@ -131,13 +131,13 @@ class Window:
         """Latitudes of cell centres, degrees north, north to south."""
         n = self.count[0] - first if count is None else count
         rows = self.start[0] + first + np.arange(n)
-        return 90.0 - (rows + 0.5) / float(self.grid.per_degree)
+        return np.asarray(90.0 - (rows + 0.5) / float(self.grid.per_degree), np.float64)
 
     def lon(self, first: int = 0, count: int | None = None) -> DoubleArray:
         """Longitudes of cell centres, degrees east, ascending (beyond 180 past the date line)."""
         n = self.count[1] - first if count is None else count
         columns = self.start[1] + first + np.arange(n)
-        return (columns + 0.5) / float(self.grid.per_degree) - 180.0
+        return np.asarray((columns + 0.5) / float(self.grid.per_degree) - 180.0, np.float64)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

@@ -6,6 +6,7 @@ nothing here opens a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from pipshpc.product import Algorithm, load_cards
 from pipshpc.task import Choice, Recipe, Sample, Step, Task
 
 GEOMETRY = ("cosz", "toa_normal")
+LONGEST_S = 10800.0
 LOWER = "lower on the card's list"
 Times = npt.NDArray[np.datetime64]
 
@@ -37,6 +39,7 @@ class Offer:
     comment: str
     statics: dict[str, str]
     kernels: str
+    absent: dict[str, str] = field(default_factory=dict)  # variable -> why the forcing does not give it
 
 
 @dataclass
@@ -49,49 +52,61 @@ class _Search:
     steps: dict[str, Step] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
 
-    def find(self, name: str, trail: tuple[str, ...]) -> str:
-        """Make `name` available as a step; return '' or the reason why it cannot be had."""
+    def find(self, name: str, trail: tuple[str, ...]) -> list[str]:
+        """Make `name` available as a step; return the forcing variables that are missing for it."""
         if name in self.steps:
-            return ""
+            return []
         if name in GEOMETRY:
             return self.add(Step(name=name, kind="geometry", source=name))
         if name in self.offer.statics:
             return self.add(Step(name=name, kind="static", source=name))
         plain = name.removesuffix("_in")
         card = load_cards().get(name)
-        if card is not None and name not in trail and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted):
-            reason = self.choose(name, [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms, trail)
-            if not reason or plain not in self.offer.variables:
-                return reason
+        if (
+            card is not None
+            and name not in trail
+            and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted)
+        ):
+            named = [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms
+            missing = self.choose(name, named, trail)
+            if not missing or plain not in self.offer.variables:
+                return missing
         if plain in self.offer.variables:
             return self.add(Step(name=name, kind="forcing", source=plain))
         if f"{name}_in" in load_cards() and f"{name}_in" not in trail:
             # Without downscaling the quantity at the forcing's terrain stands for the pixel's.
-            reason = self.find(f"{name}_in", (*trail, name))
-            return reason or self.add(Step(name=name, kind="kernel", source="=", inputs={"same": f"{name}_in"}))
-        return f"'{plain}' is not in the forcing and no product card makes it"
+            missing = self.find(f"{name}_in", (*trail, name))
+            if missing and card is None:
+                return [plain]  # what makes it up is a way round; it is the quantity itself that is missed
+            return missing or self.add(Step(name=name, kind="kernel", source="=", inputs={"same": f"{name}_in"}))
+        return [plain]
 
-    def add(self, step: Step) -> str:
+    def add(self, step: Step) -> list[str]:
         self.steps[step.name] = step
-        return ""
+        return []
 
-    def choose(self, product: str, algorithms: Sequence[Algorithm], trail: tuple[str, ...]) -> str:
-        """Take the first algorithm whose inputs can be had; note why the ones before could not."""
+    def choose(self, product: str, algorithms: Sequence[Algorithm], trail: tuple[str, ...]) -> list[str]:
+        """Take the first algorithm whose inputs can be had; note what the ones before lack.
+
+        Returns what is missing for the preferred one where none can be used.
+        """
         rejected: dict[str, str] = {}
+        first: list[str] = []
         for algorithm in algorithms:
             steps, choices = dict(self.steps), list(self.choices)
-            reasons = [r for n in algorithm.inputs if (r := self.find(n, (*trail, product)))]
-            if not reasons:
+            missing = list(dict.fromkeys(m for n in algorithm.inputs for m in self.find(n, (*trail, product))))
+            if not missing:
                 inputs = {n: n for n in algorithm.inputs}
                 self.add(Step(name=product, kind="kernel", source=product, algorithm=algorithm.name, inputs=inputs))
                 reason = "ordered" if self.wanted.get(product) else "first of the card whose inputs can be had"
                 later = [a.name for a in algorithms[len(rejected) + 1 :]]
                 rejected |= dict.fromkeys(later, LOWER)
                 self.choices.append(Choice(product=product, algorithm=algorithm.name, reason=reason, rejected=rejected))
-                return ""
+                return []
             self.steps, self.choices = steps, choices
-            rejected[algorithm.name] = "; ".join(dict.fromkeys(reasons))
-        return f"'{product}' cannot be made: " + "; ".join(f"by {n}: {r}" for n, r in rejected.items())
+            rejected[algorithm.name] = f"the forcing has no {' and no '.join(missing)}"
+            first = first or missing
+        return first
 
 
 def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, downscale: bool) -> Recipe:
@@ -108,10 +123,14 @@ def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, d
         card = load_cards()[product]
         named = [card.algorithm(algorithms[product])] if product in algorithms else card.algorithms
         done = product in search.steps and search.steps[product].kind == "kernel"
-        reason = "" if done else search.choose(product, named, ())
-        if reason:
+        missing = [] if done else search.choose(product, named, ())
+        if missing:
             have = ", ".join(offer.variables) or "nothing"
-            raise InputError(f"{reason}. The forcing ({offer.title}) has: {have}; statics: {', '.join(offer.statics)}")
+            why = "; ".join(offer.absent[name] for name in missing if name in offer.absent)
+            raise InputError(
+                f"'{product}' cannot be made by any of its algorithms ({', '.join(a.name for a in named)}): the first "
+                f"lacks {', '.join(missing)}. The forcing ({offer.title}) gives: {have}" + (f". {why}" if why else "")
+            )
     return Recipe(steps=list(search.steps.values()), outputs=list(products), choices=search.choices)
 
 
@@ -189,13 +208,11 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
     times, seconds = offer.times, period.total_seconds()
     first = np.datetime64(start.replace(tzinfo=None), "s")
     if times.size == 1 and hold:
-        parts = max(1, round(seconds / 10800))
-        return [
-            _sample(times[0], times[0], 0.0, start + k * period / parts, seconds / parts) for k in range(parts)
-        ]
+        return _spread(times[0], times[0], 0.0, start, seconds)
     if times.size == 1:
         raise InputError(
-            f"the forcing ({offer.title}) holds one time, {times[0]}Z; to use it for a whole period set 'forcing.hold: true'"
+            f"the forcing ({offer.title}) holds one time, {times[0]}Z; "
+            "to use it for a whole period set 'forcing.hold: true'"
         )
     if offer.step_s <= seconds:
         parts = round(seconds / offer.step_s)
@@ -206,7 +223,7 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
             if index >= times.size or times[index] >= begin + np.timedelta64(round(offer.step_s), "s"):
                 raise _not_covered(offer, begin)
             at = start + timedelta(seconds=k * offer.step_s)
-            samples.append(_sample(times[index], times[index], 0.0, at, offer.step_s))
+            samples += _spread(times[index], times[index], 0.0, at, offer.step_s)
         return samples
     middle = first + np.timedelta64(round(seconds / 2), "s")
     index = int(np.searchsorted(times, middle, side="right")) - 1
@@ -214,11 +231,25 @@ def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) 
         raise _not_covered(offer, middle)
     second = min(index + 1, times.size - 1)
     weight = float((middle - times[index]) / np.timedelta64(1, "s")) / offer.step_s if second > index else 0.0
-    return [_sample(times[index], times[second], weight, start, seconds)]
+    return _spread(times[index], times[second], weight, start, seconds)
 
 
-def _sample(first: np.datetime64, second: np.datetime64, weight: float, start: datetime, seconds: float) -> Sample:
-    return Sample(first=f"{first}Z", second=f"{second}Z", weight=weight, start=iso(start), seconds=seconds)
+def _spread(
+    first: np.datetime64, second: np.datetime64, weight: float, start: datetime, seconds: float
+) -> list[Sample]:
+    """Return one state as samples of at most `LONGEST_S`, so that the sun's path is integrated finely enough."""
+    parts = max(1, math.ceil(seconds / LONGEST_S))
+    length = seconds / parts
+    return [
+        Sample(
+            first=f"{first}Z",
+            second=f"{second}Z",
+            weight=weight,
+            start=iso(start + timedelta(seconds=k * length)),
+            seconds=length,
+        )
+        for k in range(parts)
+    ]
 
 
 def _not_covered(offer: Offer, time: np.datetime64) -> InputError:

@@ -12,7 +12,7 @@ from pipshpc.schema import Record, load_yaml
 CARDS = Path(__file__).parent / "products"
 
 
-class Packing(Record):
+class Packing(Record, frozen=True):
     """How values are stored: value = stored * scale_factor + add_offset."""
 
     dtype: Literal["int16", "uint8", "float32"]
@@ -20,7 +20,7 @@ class Packing(Record):
     add_offset: float = 0.0
 
 
-class Input(Record):
+class Input(Record, frozen=True):
     """One quantity that an algorithm needs: a forcing or static field, or another product."""
 
     units: str
@@ -28,7 +28,7 @@ class Input(Record):
     long_name: str = ""
 
 
-class Algorithm(Record):
+class Algorithm(Record, frozen=True):
     """One way to make the product.
 
     `kernel` is ``family.function`` in ``cext/<family>.pxd``; the function's
@@ -50,7 +50,7 @@ class Algorithm(Record):
     references: list[str] = []
 
 
-class Check(Record):
+class Check(Record, frozen=True):
     """A worked example, computed outside the kernel."""
 
     algorithm: str
@@ -60,7 +60,7 @@ class Check(Record):
     source: str
 
 
-class Card(Record):
+class Card(Record, frozen=True):
     """A product: identity, metadata, storage, algorithms in order of preference, checks."""
 
     id: str

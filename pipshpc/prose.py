@@ -33,9 +33,9 @@ def tell_algorithm(algorithm: Algorithm, place: int) -> list[str]:
     role = "preferred" if place == 0 else f"alternative {place}"
     lines = [f"{algorithm.name} ({role}): kernel {algorithm.kernel}, {INTEGRATION[algorithm.integrate]}."]
     lines.append("Inputs:")
-    lines += [
-        f"  {name} [{i.units}]  {i.long_name or i.standard_name}".rstrip() for name, i in algorithm.inputs.items()
-    ]
+    heads = {name: f"{name} [{i.units}]" for name, i in algorithm.inputs.items()}
+    wide = max(map(len, heads.values()))
+    lines += [f"  {heads[n]:<{wide}}  {i.long_name or i.standard_name}".rstrip() for n, i in algorithm.inputs.items()]
     if algorithm.parameters:
         lines.append("Parameters: " + ", ".join(f"{n} = {v:g}" for n, v in algorithm.parameters.items()) + ".")
     for title, text in (("Valid for", algorithm.validity), ("Evidence", algorithm.evidence)):
@@ -55,14 +55,15 @@ def tell_checks(card: Card, algorithm: Algorithm) -> list[str]:
     examples = [c for c in card.checks if c.algorithm == algorithm.name]
     if not examples:
         return []
-    try:
-        from pipshpc.kernel import compute
-    except ImportError as error:
-        return [f"Worked example: not evaluated, the kernels are not built ({error})."]
+    from pipshpc.kernel import compute
+
     lines = []
     for check in examples:
         given: dict[str, Any] = dict(check.inputs)
-        found = float(compute(card.id, algorithm.name, **given))
+        try:
+            found = float(compute(card.id, algorithm.name, **given))
+        except ImportError as error:
+            return [f"Worked example: not evaluated, the kernels are not built ({error})."]
         verdict = "agrees" if abs(found - check.expected) <= check.tolerance else "DOES NOT AGREE"
         told = ", ".join(f"{n} = {v:g}" for n, v in check.inputs.items())
         lines.append(
@@ -86,8 +87,10 @@ def tell_lineage(about: Description) -> list[str]:
         lines.append(f"Forcing: {forcing['title']}{held} (identity {forcing.get('identity', 'unknown')}).")
     rejected = lineage.get("rejected") or {}
     for choice in lineage.get("choices") or []:
-        others = rejected.get(choice["product"], {})
-        turned_down = "".join(f"; not {name}: {reason}" for name, reason in others.items())
+        reasons: dict[str, list[str]] = {}
+        for name, reason in rejected.get(choice["product"], {}).items():
+            reasons.setdefault(reason, []).append(name)
+        turned_down = "".join(f"; not {', '.join(names)}: {reason}" for reason, names in reasons.items())
         lines.append(f"{choice['product']} by {choice['algorithm']}: {choice['reason']}{turned_down}.")
     statics = lineage.get("statics")
     if isinstance(statics, dict) and statics:

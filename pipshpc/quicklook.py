@@ -65,7 +65,8 @@ def draw(
     factor = max(1, about.lon.size // max(1, round(0.96 * max_width / columns)))
     with open_hdf5(path) as handle:
         fields = [block_mean(handle[about.variable], about, k, factor) for k in times]
-    figure = _compose(about, times, fields, columns, caption)
+    means = [_mean(about, f, factor) for f in fields]
+    figure = _compose(about, times, fields, means, columns, caption)
     target = Path(out) if out else about.path.with_suffix(".png")
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
@@ -118,7 +119,12 @@ def _panel_columns(panels: int, aspect: float) -> int:
 
 
 def _compose(
-    about: Description, times: Sequence[int], fields: Sequence[FloatArray], columns: int, caption: str
+    about: Description,
+    times: Sequence[int],
+    fields: Sequence[FloatArray],
+    means: Sequence[float],
+    columns: int,
+    caption: str,
 ) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
@@ -144,7 +150,7 @@ def _compose(
         axes = figure.add_axes((x / SHEET_WIDTH, y / sheet, width / SHEET_WIDTH, height / sheet))
         below = k + columns >= len(times)
         _panel(axes, about, field, colours, lines, labels=(column == 0, below))
-        _panel_title(axes, about, times, time, field)
+        _panel_title(axes, about, times, time, means[k])
     _sheet_title(figure, about, times, caption, sheet)
     span = min(0.62, columns * width / SHEET_WIDTH)
     bar = figure.add_axes((0.5 - span / 2, 0.56 / sheet, span, 0.17 / sheet))
@@ -217,8 +223,8 @@ def _panel(
     axes.add_collection(LineCollection(lines, colors=COAST, linewidths=0.55), autolim=False)
     axes.set_xlim(west, east)
     axes.set_ylim(south, north)
-    across = graticule(west, east, min(8.0, axes.bbox.width / axes.figure.dpi * 1.4))
-    along = graticule(south, north, min(9.0, axes.bbox.height / axes.figure.dpi * 2.8))
+    across = graticule(west, east, min(12.0, axes.bbox.width / axes.figure.dpi * 1.4))
+    along = graticule(south, north, min(7.0, axes.bbox.height / axes.figure.dpi * 2.8))
     axes.set_xticks(across, [degrees(v, "EW") for v in across])
     axes.set_yticks(along, [degrees(v, "NS") for v in along])
     # Labels at the very edge stay inside, or they would run into those of the next map.
@@ -254,7 +260,7 @@ def unit_text(units: str) -> str:
     )
 
 
-def _panel_title(axes: Axes, about: Description, times: Sequence[int], time: int, field: FloatArray) -> None:
+def _panel_title(axes: Axes, about: Description, times: Sequence[int], time: int, mean: float) -> None:
     """Write window and mean above a map; what the sheet's title says already or what has no room is left out."""
     first, last = about.windows[times[0], 0], about.windows[times[-1], 1] - np.timedelta64(1, "s")
     width = axes.bbox.width / axes.figure.dpi
@@ -264,17 +270,18 @@ def _panel_title(axes: Axes, about: Description, times: Sequence[int], time: int
             text = text.partition(" ")[2]
         axes.set_title(text, loc="left", fontsize=10, color=INK, pad=4)
     if width > 2.4 or len(times) == 1:
-        mean = _mean(about, field)
         text = "no data" if np.isnan(mean) else f"mean {mean:#.4g}"
         axes.set_title(text, loc="right", fontsize=10, color=PALE, pad=4)
 
 
-def _mean(about: Description, field: FloatArray) -> float:
-    """Mean of a map, weighted by area; it is made from block means, `summarise` has the exact one."""
-    valid = np.isfinite(field)
-    latitude = np.radians(np.linspace(about.lat[0], about.lat[-1], len(field)))
-    weights = np.where(valid, np.cos(latitude)[:, None], 0.0)
-    return float((np.where(valid, field, 0.0) * weights).sum() / weights.sum()) if valid.any() else np.nan
+def _mean(about: Description, field: FloatArray, factor: int) -> float:
+    """Mean of a map of block means, weighted by area; where blocks have gaps, `summarise` has the exact one."""
+    bands = np.add.reduceat(about.area_weights, np.arange(0, about.lat.size, factor))
+    weights = np.where(np.isfinite(field), bands[:, None], 0.0)
+    # The last block of a row may be narrower.
+    weights[:, -1] *= (about.lon.size - factor * (field.shape[1] - 1)) / factor
+    total = float(weights.sum())
+    return float((np.nan_to_num(field) * weights).sum() / total) if total else np.nan
 
 
 def window_text(start: np.datetime64, end: np.datetime64) -> str:
@@ -296,8 +303,12 @@ def _sheet_title(figure: Figure, about: Description, times: Sequence[int], capti
     algorithm = about.fact("pipshpc_algorithm", "algorithm")
     product = about.fact("pipshpc_product", "product") or about.variable
     parts = [f"{product} by {algorithm}" if algorithm else str(product), _grid_text(about)]
+    forcing = about.lineage.get("forcing")
+    if isinstance(forcing, dict) and forcing.get("title"):
+        parts.append(f"from {forcing['title']}{', held' if forcing.get('hold') else ''}")
     parts.append(caption or str(about.fact("pipshpc_campaign", "campaign")))
-    figure.text(left, (top - 0.28) / sheet, "  ·  ".join(p for p in parts if p), fontsize=11, color=PALE)
+    text = "  ·  ".join(p for p in parts if p)
+    figure.text(left, (top - 0.28) / sheet, text if len(text) < 130 else text[:128] + "…", fontsize=11, color=PALE)
 
 
 def _grid_text(about: Description) -> str:

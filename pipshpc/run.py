@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ from pipshpc.schema import Record, convert
 from pipshpc.task import Task, read_task
 
 
-class Report(Record):
+class Report(Record, frozen=True):
     """What came out of a task; the same on all ranks."""
 
     task: str
@@ -152,6 +153,7 @@ class _Work:
         self.cards = {name: convert(card, Card, f"task {task.id}: card '{name}'") for name, card in task.cards.items()}
         self.chain = compile_chain(task.recipe, self.cards, inputs.static_grid)
         self.packings = [self.cards[p].packing for p in self.chain.outputs]
+        self.local = threading.local()
 
     def execute(self, writers: list[int], files: dict[int, store.ProductFile]) -> None:
         """Make all blocks of all batches and hand them to the writers."""
@@ -184,9 +186,7 @@ class _Work:
                 counter.free()
         self._beat(1, 1, force=True)
 
-    def _results(
-        self, order: Any, share: range, counter: Counter, batch: Batch
-    ) -> Iterator[tuple[int, list[Chunks]]]:
+    def _results(self, order: Any, share: range, counter: Counter, batch: Batch) -> Iterator[tuple[int, list[Chunks]]]:
         """Yield finished blocks as this rank makes them, on one or several threads."""
         addresses = self.inputs.addresses(self.chain, batch)
 
@@ -213,8 +213,7 @@ class _Work:
         """Compute and encode one block: per product, per window, its values and counts."""
         with self.clock.stage("compute"):
             block, chunk, windows = self.blocks.block(row, column), self.task.chunk, len(batch.windows)
-            values = [np.full((windows, *chunk), store.FILL[p.dtype], p.dtype) for p in self.packings]
-            counts = [np.zeros((windows, *chunk), np.uint8) for _ in self.packings]
+            values, counts = self._buffers(windows, full=block.count == tuple(chunk))
             lat = self.window.lat(block.start[0], block.count[0])
             lon = self.window.lon(block.start[1], block.count[1])
             places = [
@@ -227,6 +226,19 @@ class _Work:
                 [store.make_chunk(v[w], c[w], block.count, store.FILL[p.dtype]) for w in range(windows)]
                 for v, c, p in zip(values, counts, self.packings, strict=True)
             ]
+
+    def _buffers(self, windows: int, full: bool) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[np.uint8]]]:
+        """Return this thread's arrays for one block; refilled only where the block does not cover them."""
+        kept = getattr(self.local, "buffers", None)
+        if kept is None or kept[0][0].shape[0] != windows:
+            shape = (windows, *self.task.chunk)
+            kept = [np.empty(shape, p.dtype) for p in self.packings], [np.empty(shape, np.uint8) for _ in self.packings]
+            self.local.buffers = kept
+        if not full:
+            for value, count, packing in zip(*kept, self.packings, strict=True):
+                value[...] = store.FILL[packing.dtype]
+                count[...] = 0
+        return kept
 
     def _share_of_node(self, blocks: int) -> range:
         """Return the run of the curve that this rank's node works on, in proportion to its ranks."""
@@ -269,9 +281,11 @@ def main() -> None:
             part.write_bytes(msgspec.json.encode(report))
             part.replace(options.report)
     except PipshpcError as error:
-        if comm.rank == 0:
+        if comm.rank == 0 or not error.collective:
             print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)  # raised on all ranks alike
+        if not error.collective and comm.size > 1:
+            comm.Abort(error.exit_code)  # the other ranks wait for this one
+        sys.exit(error.exit_code)
     except BaseException:
         import traceback
 

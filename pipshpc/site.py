@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 GIB = 1 << 30
 
 
-class Launcher(Record):
+class Launcher(Record, frozen=True):
     """How MPI ranks are started.
 
     Words of `command` may hold ``{ranks}`` and ``{threads}``; the program and
@@ -35,7 +35,7 @@ class Launcher(Record):
     crowded: list[str] = []
 
 
-class Scheduler(Record):
+class Scheduler(Record, frozen=True):
     """Who hands out nodes; the names are those of sbatch's long options."""
 
     kind: Literal["local", "slurm"] = "local"
@@ -48,7 +48,7 @@ class Scheduler(Record):
     options: list[str] = []
 
 
-class Site(Record):
+class Site(Record, frozen=True):
     """A cluster or a machine.
 
     `cores` and `memory_gib` are those of one node; "all" means what the

@@ -44,7 +44,9 @@ class SourceGrid:
     def __post_init__(self) -> None:
         for name, axis in (("y", self.y), ("x", self.x)):
             if axis.ndim != 1 or axis.size < 1:
-                raise InputError(f"grid axis {name} has shape {axis.shape}; one dimension of 1 or more points is wanted")
+                raise InputError(
+                    f"grid axis {name} has shape {axis.shape}; one dimension of 1 or more points is wanted"
+                )
             if not np.all(np.isfinite(axis)) or (axis.size > 1 and not np.all(np.diff(axis) > 0)):
                 raise InputError(f"grid axis {name} does not ascend strictly or holds missing values")
 
@@ -92,10 +94,8 @@ class SourceGrid:
             return self._locate_rows(np.asarray(lat, float)), self._locate_columns(np.asarray(lon, float))
         px, py = self._projection.transform(*np.broadcast_arrays(np.asarray(lon, float), np.asarray(lat, float)))
         fy, fx = _index(self.y, np.asarray(py)), _index(self.x, np.asarray(px))
-        outside = np.isnan(fy) | np.isnan(fx)
-        fy[outside] = np.nan
-        fx[outside] = np.nan
-        return fy, fx
+        inside = np.isfinite(fy) & np.isfinite(fx)
+        return np.where(inside, fy, np.nan), np.where(inside, fx, np.nan)
 
     def covers(self, west: float, south: float, east: float, north: float) -> bool:
         """Whether all of a box (degrees, cell edges; east may be below west) lies on the grid."""
@@ -172,7 +172,7 @@ class SourceGrid:
         turned = self.x[0] + (lon - self.x[0]) % 360.0
         closed = np.append(self.x, self.x[0] + 360.0)
         columns = np.interp(turned, closed, np.arange(closed.size, dtype=float))
-        columns[columns >= self.x.size] = 0.0
+        columns = np.where(columns >= self.x.size, 0.0, columns)
         return np.where(np.isfinite(lon), columns, np.nan)
 
 

@@ -34,7 +34,7 @@ from pipshpc.sourcegrid import SourceGrid
 
 NAMES = ("land", "orog", "landcover", "linke")
 CONTINUOUS = ("orog", "linke")  # may be interpolated; the others are classes
-LAYOUT = 1  # of the kept files; a change makes them anew
+LAYOUT = 2  # of the kept files; a change makes them anew
 MID_MONTHS = np.array([15.5, 45.0, 74.5, 105.0, 135.5, 166.0, 196.5, 227.5, 258.0, 288.5, 319.0, 349.5])
 TILE = 30  # cells of the land mask along one side of a counted tile
 
@@ -134,17 +134,17 @@ class Static:
             February, ...; December and January are neighbours)
         window : first and last-plus-one row and column; all by default
         """
-        if day is None:
+        if day is None or not self.monthly:
             return self.stored(month, window).astype(np.float32) * np.float32(self.scale)
         first, second, weight = months_of(day)
         one, two = (self.stored(m, window).astype(np.float32) for m in (first, second))
         return ((1.0 - weight) * one + weight * two).astype(np.float32) * np.float32(self.scale)
 
-    def sample(self, lat: npt.ArrayLike, lon: npt.ArrayLike, month: int | None = None) -> Float32Array:
-        """Bilinear values at places: `lat` and `lon` in degrees, broadcast against each other."""
+    def sample(self, lat: npt.ArrayLike, lon: npt.ArrayLike, day: float | None = None) -> Float32Array:
+        """Bilinear values at places (degrees, broadcast against each other), of a `day` of the year where monthly."""
         lat, lon = np.broadcast_arrays(np.asarray(lat, float), np.asarray(lon, float))
         fy, fx = self.grid.locate(lat, lon)
-        values = self._whole if month is None else self.read(month)
+        values = self._values(day)
         ny, nx = self.grid.shape
         j = np.minimum(fy.astype(int), ny - 2)
         i = fx.astype(int)
@@ -154,24 +154,24 @@ class Static:
         high = values[j + 1, i] * (1 - wx) + values[j + 1, right] * wx
         return np.asarray(low * (1 - wy) + high * wy, dtype=np.float32)
 
-    def mean_over(self, grid: SourceGrid) -> Float32Array:
+    def mean_over(self, grid: SourceGrid, day: float | None = None) -> Float32Array:
         """Mean over the cells of another grid, weighted by area: float32 (ny, nx).
 
-        The orography that a coarse forcing is taken to assume where it brings
+        For terrain: the orography that a coarse forcing is taken to assume where it brings
         none. Cells smaller than those of this field take the bilinear value
         at their centre. The sums run in a fixed order in double precision, so
         the result is the same on every machine.
         """
         if grid.crs is not None:
-            return self._mean_projected(grid)
+            return self._mean_projected(grid, day)
         fine = np.median(np.diff(grid.y)) < np.median(np.diff(self.grid.y)) if grid.y.size > 1 else True
         if fine:
-            return self.sample(grid.y[:, None], grid.x[None, :])
+            return self.sample(grid.y[:, None], grid.x[None, :], day)
         rows = _edges(grid.y)
         columns = _edges(grid.x)
         if grid.periodic:
             columns = np.append(columns[:-1], columns[0] + 360.0)
-        across = _integrate_columns(self._whole.astype(np.float64), self.grid.x, columns)
+        across = _integrate_columns(self._values(day).astype(np.float64), self.grid.x, columns)
         # Area of a latitude belt goes with the sine of latitude.
         own = np.sin(np.deg2rad(np.clip(_edges(self.grid.y), -90.0, 90.0)))
         target = np.sin(np.deg2rad(np.clip(rows, -90.0, 90.0)))
@@ -195,7 +195,10 @@ class Static:
     def _whole(self) -> Float32Array:
         return self.read()
 
-    def _mean_projected(self, grid: SourceGrid) -> Float32Array:
+    def _values(self, day: float | None) -> Float32Array:
+        return self.read(day=day) if self.monthly else self._whole
+
+    def _mean_projected(self, grid: SourceGrid, day: float | None) -> Float32Array:
         """Mean of bilinear samples, spread evenly over each cell about 5 arc-minutes apart."""
         size = max(grid.y[1] - grid.y[0], grid.x[1] - grid.x[0])
         n = max(1, int(np.ceil(size / 9000.0)))
@@ -205,7 +208,7 @@ class Static:
         for dy in offsets:
             for dx in offsets:
                 lat, lon = grid.geographic(grid.y[:, None] + dy * step_y, grid.x[None, :] + dx * step_x)
-                total += self.sample(lat, lon)
+                total += self.sample(lat, lon, day)
         return np.asarray(total / n**2, dtype=np.float32)
 
 

@@ -30,7 +30,7 @@ from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import Task
 
-FILL = {"int16": np.int16(-32768), "uint8": np.uint8(255), "float32": np.float32("nan")}
+FILL: dict[str, Any] = {"int16": np.int16(-32768), "uint8": np.uint8(255), "float32": np.float32("nan")}
 LEVEL = 1
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -109,9 +109,12 @@ class ProductFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # The 1.10 format is the oldest with a compact index of fixed-size chunk tables.
-            self.file = h5py.File(self.part, "w", libver=("v110", "v110"))
+            # Nobody else opens an unfinished file, so HDF5's lock is not needed, which some file systems refuse.
+            self.file = h5py.File(self.part, "w", libver=("v110", "v110"), locking=False)
         except OSError as error:
-            raise OutputError(f"{self.part}: cannot be created ({error}); check the folder and its free space") from error
+            raise OutputError(
+                f"{self.part}: cannot be created ({error}); check the folder and its free space"
+            ) from error
         self.values, self.counts = _create(self.file, task, self.card)
 
     def write(self, block: tuple[int, int], window: int, chunk: Chunk) -> None:
@@ -152,7 +155,7 @@ class ProductFile:
         return digest
 
     def _verify(self) -> None:
-        with h5py.File(self.part, "r") as file:
+        with h5py.File(self.part, "r", locking=False) as file:
             for dataset in (file[self.values_name], file[self.counts_name]):
                 found = {}
                 for k in range(dataset.id.get_num_chunks()):
@@ -182,6 +185,8 @@ class ProductFile:
         """Close and remove the unfinished file."""
         try:
             self.file.close()
+        except OSError:
+            pass  # the disk is full: what could not be flushed is thrown away anyway
         finally:
             self.part.unlink(missing_ok=True)
 
@@ -211,7 +216,7 @@ def _create(file: h5py.File, task: Task, card: Card) -> tuple[h5py.Dataset, h5py
     _describe(
         counts,
         standard_name="number_of_observations",
-        long_name=f"number of forcing time steps in the mean of {card.id}",
+        long_name=f"number of samples in the mean of {card.id}",
         units="1",
         grid_mapping="crs",
     )
@@ -247,7 +252,7 @@ def _coordinates(file: h5py.File, task: Task, window: Window) -> list[h5py.Datas
     lat, lon, half = window.lat(), window.lon(), window.grid.step / 2
     time = file.create_dataset("time", data=starts + length / 2)
     _describe(time, standard_name="time", long_name="middle of the averaging window", axis="T", bounds="time_bnds")
-    _describe(time, units="hours since 1970-01-01 00:00:00", calendar="standard")
+    _describe(time, units="hours since 1970-01-01 00:00:00", calendar="standard", units_metadata="leap_seconds: none")
     y = file.create_dataset("lat", data=lat)
     _describe(y, standard_name="latitude", long_name="latitude", units="degrees_north", axis="Y", bounds="lat_bnds")
     x = file.create_dataset("lon", data=lon)
@@ -266,7 +271,9 @@ def _coordinates(file: h5py.File, task: Task, window: Window) -> list[h5py.Datas
         bounds.dims[0].attach_scale(scale)
         bounds.dims[1].attach_scale(pair)
     crs = file.create_dataset("crs", data=np.int32(0))
-    _describe(crs, grid_mapping_name="latitude_longitude", long_name="WGS 84")
+    _describe(crs, grid_mapping_name="latitude_longitude", long_name="WGS 84", geographic_crs_name="WGS 84")
+    _describe(crs, horizontal_datum_name="World Geodetic System 1984", reference_ellipsoid_name="WGS 84")
+    _describe(crs, prime_meridian_name="Greenwich")
     crs.attrs["semi_major_axis"] = 6378137.0
     crs.attrs["inverse_flattening"] = 298.257223563
     crs.attrs["longitude_of_prime_meridian"] = 0.0

@@ -14,7 +14,7 @@ from pipshpc.grid import Grid, Window
 from pipshpc.schema import Record, convert
 
 
-class Step(Record):
+class Step(Record, frozen=True):
     """One line of a recipe: how one quantity comes to be.
 
     `source` is a forcing variable, a static field, a geometry quantity or a
@@ -29,7 +29,7 @@ class Step(Record):
     inputs: dict[str, str] = {}
 
 
-class Choice(Record):
+class Choice(Record, frozen=True):
     """Which algorithm makes a product, why, and what was turned down for which reason."""
 
     product: str
@@ -38,7 +38,7 @@ class Choice(Record):
     rejected: dict[str, str] = {}
 
 
-class Recipe(Record):
+class Recipe(Record, frozen=True):
     """The chain from forcing to products, in the order of computation."""
 
     steps: list[Step]
@@ -46,7 +46,7 @@ class Recipe(Record):
     choices: list[Choice]
 
 
-class Sample(Record):
+class Sample(Record, frozen=True):
     """One evaluation within a window: the states at `first` and `second` mixed by `weight`, from `start` on."""
 
     first: str  # times of the forcing, ISO 8601, UTC
@@ -56,7 +56,7 @@ class Sample(Record):
     seconds: float
 
 
-class Task(Record):
+class Task(Record, frozen=True):
     """All that one job needs to know; plain data, so that it can be read, compared and sent."""
 
     products: list[str]
@@ -93,7 +93,7 @@ class Task(Record):
     @property
     def window(self) -> Window:
         """The part of the grid that is made."""
-        return Window(Grid.parse(self.grid), tuple(self.start), tuple(self.count))
+        return Window(Grid.parse(self.grid), self.start, self.count)
 
     def path(self, product: str) -> Path:
         """Return where the file of `product` is published."""

@@ -60,6 +60,7 @@ def write_sample(path, box=GLOBE, step=1.0, windows=8, gap=False, algorithm="pra
             _axis(file, "lon", lon, "longitude", "degrees_east", "X"),
         ]
         file["time"].attrs["calendar"] = np.bytes_("standard")
+        file["time"].attrs["units_metadata"] = np.bytes_("leap_seconds: none")
         pair = file.create_dataset("bnds", (2,), "f4")
         pair.make_scale(f"This is a netCDF dimension but not a netCDF variable.{2:10d}")
         edges = {"time": (starts, starts + 3), "lat": (lat + step / 2, lat - step / 2)}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pipshpc.errors import InputError
-from pipshpc.source.base import FieldInfo, Source
 from pipshpc.forcing import Forcing, Native
+from pipshpc.source.base import FieldInfo, Source
 from pipshpc.sourcegrid import SourceGrid
 
 __all__ = ["FieldInfo", "Forcing", "Native", "Source", "SourceGrid", "check", "open_source"]
@@ -52,7 +52,7 @@ def open_source(
 
         if start is None or end is None:
             raise InputError("an idealised forcing needs a period; give start and end")
-        source: Source = IdealisedSource(np.datetime64(start, "s"), np.datetime64(end, "s"), hold=spec.hold)
+        source: Source = IdealisedSource(_seconds(start), _seconds(end), hold=spec.hold)
         if wanted:
             source.need(*wanted)
         return source
@@ -66,7 +66,7 @@ def open_source(
                 "give a file of one time, or drop 'hold'"
             )
         if start is not None and end is not None:
-            files.select(np.datetime64(start, "s"), np.datetime64(end, "s"))
+            files.select(_seconds(start), _seconds(end))
     except InputError:
         files.close()
         raise
@@ -110,3 +110,8 @@ def check(
             if not np.any(np.isfinite(source.read(name, 0))):
                 raise InputError(f"{source.title}: '{name}' at {source.times[0]} holds no valid number")
         return source.identity
+
+
+def _seconds(time: np.datetime64 | str) -> np.datetime64:
+    """A time as datetime64[s]."""
+    return np.datetime64(str(time), "s")

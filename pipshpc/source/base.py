@@ -89,7 +89,7 @@ class Source(ABC):
         """
         if self.hold:
             return np.array([0])
-        start, end = np.datetime64(start, "s"), np.datetime64(end, "s")
+        start, end = start.astype("datetime64[s]"), end.astype("datetime64[s]")
         if end <= start:
             raise InputError(f"the period {start} to {end} is empty; its end has to be later")
         chosen = np.flatnonzero((self.times >= start) & (self.times < end))

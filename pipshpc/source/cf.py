@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc.errors import InputError
+from pipshpc.forcing import Native
 from pipshpc.source.names import Quantity
 from pipshpc.source.reader import Float32Array, Found, Times, decode_times
-from pipshpc.forcing import Native
 from pipshpc.sourcegrid import SourceGrid, lonlat_grid
 
 # The netCDF library's fill numbers, in force where a variable states none.
@@ -115,6 +115,8 @@ class CfReader:
     variables : by full name
     """
 
+    keyed = False
+
     def __init__(self, path: Path, variables: dict[str, Variable]) -> None:
         self.path = path
         self.variables = variables
@@ -145,12 +147,8 @@ class CfReader:
         return [self._found(hits[0], stated)] if hits else []
 
     def inventory(self) -> list[str]:
-        """Names, units and dimensions of all fields."""
-        out = []
-        for v in self._fields():
-            sizes = ", ".join(f"{d} {n}" if d else str(n) for d, n in zip(v.dims, v.shape, strict=True))
-            out.append(f"{v.name} [{v.text('units') or 'no units'}] ({sizes})")
-        return out
+        """Names and units of all fields."""
+        return [f"{v.name} [{v.text('units') or 'no units'}]" for v in self._fields()]
 
     def _fields(self) -> list[Variable]:
         return [v for v in self.variables.values() if len(v.shape) >= 2 and v.dtype.kind in "iuf"]
@@ -165,8 +163,8 @@ class CfReader:
         for position, size in enumerate(leading):
             if position != axis and size != 1:
                 raise InputError(
-                    f"{self._where(variable)} has {size} levels along '{variable.dims[position]}'; a field of one level "
-                    "is wanted; extract it, or name another variable under 'variables' of the campaign's forcing"
+                    f"{self._where(variable)} has {size} levels along '{variable.dims[position]}'; a field of one "
+                    "level is wanted; extract it, or name another variable under 'variables' of the campaign's forcing"
                 )
         packing = packing_of(variable)
 
@@ -252,7 +250,9 @@ class CfReader:
         flip = bool(ys.size > 1 and ys[0] > ys[-1])
         return SourceGrid((ys[::-1] if flip else ys) * metres, xs * metres, crs), flip, xs.size
 
-    def _axis(self, v: Variable, position: int, names: tuple[str, ...], standard: str, projected: str) -> Variable | None:
+    def _axis(
+        self, v: Variable, position: int, names: tuple[str, ...], standard: str, projected: str
+    ) -> Variable | None:
         dim, size = v.dims[position], v.shape[position]
         if dim:
             one = self.variables.get(dim)
@@ -265,7 +265,9 @@ class CfReader:
             if c.shape != (size,):
                 continue
             north = c.text("units").casefold().replace(" ", "_")
-            by_units = north.startswith(("degree_n", "degrees_n") if standard == "latitude" else ("degree_e", "degrees_e"))
+            by_units = north.startswith(
+                ("degree_n", "degrees_n") if standard == "latitude" else ("degree_e", "degrees_e")
+            )
             if by_units or c.text("standard_name") in (standard, projected) or c.short.casefold() in names:
                 return c
         return None

@@ -78,7 +78,8 @@ class ClassicReader(CfReader):
         size = self.path.stat().st_size
         if size < need:
             raise InputError(
-                f"{self.path}: truncated: the netCDF-3 header needs {need} bytes, the file has {size}; get the file again"
+                f"{self.path}: truncated: the netCDF-3 header needs {need} bytes, the file has {size}; "
+                "get the file again"
             )
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ def _load_privately() -> None:
     """Open the wheel's libraries without exporting their symbols; nothing to do for other builds of ecCodes."""
     home, kit = _package("eccodeslib"), _package("eckitlib")
     if home is None or kit is None or HOME in os.environ or SKIP_PACKAGES in os.environ:
-        import eccodes  # noqa: F401
+        import eccodes
 
         return
     for library in sorted((kit / "lib64").glob("*.so")):

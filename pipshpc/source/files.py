@@ -5,17 +5,18 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import xxhash
 
 from pipshpc.errors import InputError
+from pipshpc.forcing import Forcing, check_names
 from pipshpc.source.base import FieldInfo, Source, minutes
 from pipshpc.source.identity import file_digest
 from pipshpc.source.names import Quantity, conversion, find_quantity, quantities
 from pipshpc.source.reader import Float32Array, Found, Reader, Times, same_grid
-from pipshpc.forcing import Forcing, check_names
 
 # Fields of the terrain do not change: where a file repeats them, or gives them
 # once with a time of its own, the first is taken.
@@ -97,7 +98,7 @@ class _Series:
             return np.array([], "datetime64[s]"), [(0, 0)]
         rows = [(t, i, k) for i, f in enumerate(self.finds) if f.times is not None for k, t in enumerate(f.times)]
         rows.sort(key=lambda row: row[0])
-        for (t, i, _), (u, j, _) in zip(rows, rows[1:], strict=False):
+        for (t, i, _), (u, j, _) in pairwise(rows):
             if t == u:
                 one, other = self.finds[i].path, self.finds[j].path
                 where = f"twice in {one}" if i == j else f"in {one} and in {other}"
@@ -161,7 +162,9 @@ class FileSource(Source):
         digests = sorted(file_digest(path) for path in self.paths)
         self.identity = xxhash.xxh3_128_hexdigest(" ".join(digests).encode())
         self.hold = spec.hold
-        self.title = self.paths[0].name if len(self.paths) == 1 else f"{self.paths[0].name} and {len(self.paths) - 1} more"
+        self.title = (
+            self.paths[0].name if len(self.paths) == 1 else f"{self.paths[0].name} and {len(self.paths) - 1} more"
+        )
         self.comment = self._comment()
 
     def read(self, name: str, index: int) -> Float32Array:
@@ -181,10 +184,12 @@ class FileSource(Source):
                 raise InputError(self._left_out[name])
             quantity = find_quantity(name)
             stated = self._spec.native(name)
-            sought = f"{stated.name or stated.grib} as the campaign says" if stated else quantity.sought()
+            sought = quantity.sought({reader.keyed for reader in self._readers})
+            if stated:
+                sought = f"{stated.name or stated.grib} as the campaign says"
             there = list(dict.fromkeys(line for reader in self._readers for line in reader.inventory()))
-            shown = "; ".join(there[:60]) + (f"; and {len(there) - 60} more" if len(there) > 60 else "")
-            files = ", ".join(str(p) for p in self.paths[:3]) + (", ..." if len(self.paths) > 3 else "")
+            shown = ", ".join(there[:40]) + (f" and {len(there) - 40} more" if len(there) > 40 else "")
+            files = str(self.paths[0]) + (f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else "")
             raise InputError(
                 f"variable '{name}' ({quantity.long_name}) is not in {files}; looked for: {sought}; there is: {shown}; "
                 "add a file that holds it, or name it under 'variables' of the campaign's forcing"
@@ -274,10 +279,13 @@ class FileSource(Source):
             if info.mean_s and not name.endswith("_mean"):
                 means.setdefault(info.mean_s, []).append(name)
         for seconds, names in means.items():
-            parts.append(f"{', '.join(names)} are means over the {seconds // 3600} h before each time, taken as its state")
+            parts.append(
+                f"{', '.join(names)} are means over the {seconds // 3600} h before each time, taken as its state"
+            )
         if self.hold:
             parts.append(
-                f"the forcing holds one time, {self.times[0]} UTC: its state is held over the whole period while the sun moves"
+                f"the forcing holds one time, {self.times[0]} UTC: "
+                "its state is held over the whole period while the sun moves"
             )
         return "; ".join(parts)
 

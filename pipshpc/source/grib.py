@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from pipshpc.errors import InputError
+from pipshpc.forcing import Native
 from pipshpc.source.eccodeslib import eccodes
 from pipshpc.source.names import Quantity, Selector
 from pipshpc.source.reader import Float32Array, Found
-from pipshpc.forcing import Native
 from pipshpc.sourcegrid import SourceGrid, lonlat_grid
 
 # Keys that selectors may name. Their types matter: `indicatorOfTypeOfLevel` is
@@ -51,6 +51,8 @@ class GribReader:
         end with ``7777``, or ecCodes cannot read a header.
     """
 
+    keyed = True
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("rb")
@@ -80,8 +82,8 @@ class GribReader:
         return [kinds[mean] for mean in (False, True) if mean in kinds]
 
     def inventory(self) -> list[str]:
-        """Short name, parameter, level and step of each message, without repeats over time."""
-        return list(dict.fromkeys(_label(m) for m in self.messages))
+        """Short names and levels, codes where ecCodes knows no name; without repeats over time."""
+        return list(dict.fromkeys(_short(m) for m in self.messages))
 
     def validate(self) -> None:
         """Nothing more to do: opening has walked over all messages."""
@@ -246,6 +248,16 @@ def _matches(message: Message, selector: Selector) -> bool:
 
 def _usable(message: Message) -> bool:
     return message.keys.get("stepType") in ("instant", *MEANS)
+
+
+def _short(message: Message) -> str:
+    keys = message.keys
+    if keys.get("shortName") not in (None, "unknown"):
+        return f"{keys['shortName']} ({keys.get('typeOfLevel')} {keys.get('level')})"
+    if "indicatorOfParameter" in keys:
+        return f"{keys['indicatorOfParameter']} (level type {keys.get('indicatorOfTypeOfLevel')} {keys.get('level')})"
+    code = ".".join(str(keys.get(k)) for k in ("discipline", "parameterCategory", "parameterNumber"))
+    return f"{code} ({keys.get('typeOfLevel')} {keys.get('level')})"
 
 
 def _label(message: Message) -> str:

@@ -16,9 +16,18 @@ from pipshpc.errors import InputError
 from pipshpc.source.cf import CfReader, Packing, Variable, unpack
 from pipshpc.source.reader import Float32Array
 
+DEFLATE_ERROR: Any = isal_zlib.error
 # Chunks that span several times are kept, decompressed, up to this size per file.
 KEEP_BYTES = 160 << 20
-INTERNAL = ("DIMENSION_LIST", "REFERENCE_LIST", "CLASS", "NAME", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_NCProperties")
+INTERNAL = (
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "CLASS",
+    "NAME",
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+    "_NCProperties",
+)
 
 
 class Hdf5Reader(CfReader):
@@ -66,7 +75,7 @@ class Hdf5Reader(CfReader):
                 if direct:
                     return self._tiles(name, dataset, place, packing, flip)
                 return unpack(dataset[place], packing, flip)
-            except (OSError, RuntimeError, isal_zlib.error, ValueError) as error:
+            except (OSError, RuntimeError, DEFLATE_ERROR, ValueError) as error:
                 at = f", index {place[0]}" if place else ""
                 raise InputError(
                     f"{self.path}: variable '{name}'{at}: damaged data: {error}; get the file again"
@@ -78,7 +87,7 @@ class Hdf5Reader(CfReader):
         """Read a field chunk by chunk, past HDF5's filter pipeline: two to three times faster."""
         from pipshpc._unpack import unpack_tile
 
-        *leading, rows, columns = dataset.shape
+        rows, columns = dataset.shape[-2:]
         *thick, chunk_rows, chunk_columns = dataset.chunks
         first = [p // t * t for p, t in zip(place, thick, strict=True)]
         within = [p - f for p, f in zip(place, first, strict=True)]

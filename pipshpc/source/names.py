@@ -13,7 +13,7 @@ DATA = Path(__file__).parent.parent / "data"
 Selector = dict[str, str | int | float]
 
 
-class Quantity(Record):
+class Quantity(Record, frozen=True):
     """One canonical quantity of ``data/variables.yaml``."""
 
     units: str
@@ -24,12 +24,12 @@ class Quantity(Record):
     limits: tuple[float | None, float | None] | None = None
     convert: dict[str, tuple[float, float]] = {}
 
-    def sought(self) -> str:
-        """All that a file may call this quantity, for error messages."""
-        parts = [f"names {', '.join(self.names)}"] if self.names else []
-        if self.standard_names:
+    def sought(self, keyed: set[bool]) -> str:
+        """What files call this quantity: GRIB files (True in `keyed`) by keys, others by names."""
+        parts = [f"names {', '.join(self.names)}"] if self.names and False in keyed else []
+        if self.standard_names and False in keyed:
             parts.append(f"standard_name {', '.join(self.standard_names)}")
-        if self.grib:
+        if self.grib and True in keyed:
             keys = ("{" + ", ".join(f"{k} {v}" for k, v in one.items()) + "}" for one in self.grib)
             parts.append(f"GRIB {' or '.join(keys)}")
         return "; ".join(parts)

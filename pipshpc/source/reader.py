@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc.errors import InputError
-from pipshpc.source.names import Quantity
 from pipshpc.forcing import Native
+from pipshpc.source.names import Quantity
 from pipshpc.sourcegrid import SourceGrid
 
 Float32Array = npt.NDArray[np.float32]
@@ -43,6 +43,7 @@ class Reader(Protocol):
     """One open file."""
 
     path: Path
+    keyed: bool  # quantities are told by GRIB keys, not by names of variables
 
     def find(self, quantity: Quantity, stated: Native | None) -> list[Found]:
         """All finds of a quantity, the preferred first; empty where the file does not hold it."""
@@ -73,7 +74,7 @@ def decode_times(numbers: npt.NDArray[Any], units: str | None, calendar: str | N
     """
     if not units or " since " not in units:
         raise InputError(f"{where}: time units are {units!r}; '<unit> since <date>' is wanted")
-    values = np.ma.filled(np.ma.asarray(numbers, dtype=float), np.nan)
+    values: npt.NDArray[np.float64] = np.ma.filled(np.ma.asarray(numbers, dtype=float), np.nan)
     if not np.all(np.isfinite(values)):
         raise InputError(f"{where}: the time axis holds missing values")
     try:

@@ -46,10 +46,8 @@ def test_missing_input_gives_missing_output(card, algorithm):
 @pytest.mark.parametrize("card", CARDS.values(), ids=label)
 def test_packing_holds_the_valid_range(card):
     info = np.iinfo(card.packing.dtype)
-    low, high = (
-        info.min + (info.min < 0) + 1,
-        info.max,
-    )
+    # The fill value takes the lowest stored number of a signed type and the highest of an unsigned one.
+    low, high = (info.min + 1, info.max) if info.min < 0 else (info.min, info.max - 1)
     scale, offset = card.packing.scale_factor, card.packing.add_offset
     assert low * scale + offset <= card.valid_range[0]
     assert high * scale + offset >= card.valid_range[1]

@@ -137,16 +137,20 @@ def test_places_outside_a_regional_grid_are_missing():
 def test_sun_outside_the_atmosphere_is_the_exact_window_mean(day, hours):
     lat, lon = np.linspace(89.9, -89.9, 41), np.linspace(-179.9, 179.9, 37)
     starts = [f"{day}T{h:02d}:00:00Z" for h in range(0, 24, int(hours))]
-    samples = [held(s, hours) for s in starts]
-    got, _ = compute(RSDT, np.zeros((len(samples), 1)), samples, list(range(len(samples) + 1)), lat, lon, hours, "rsdt")
+    parts = max(1, int(hours / 3))
+    begins = [np.datetime64(s.rstrip("Z")) + np.timedelta64(3 * k, "h") for s in starts for k in range(parts)]
+    samples = [held(f"{b}Z", hours / parts) for b in begins]
+    bounds = list(range(0, len(samples) + 1, parts))
+    got, _ = compute(RSDT, np.zeros((len(samples), 1)), samples, bounds, lat, lon, hours, "rsdt")
     for k, start in enumerate(starts):
         when = np.datetime64(start.rstrip("Z"))
         mean, lit = sun.window_mean_cosz(lat[:, None], lon[None, :], when, hours)
         normal = sun.toa_normal(when + np.timedelta64(int(hours * 1800), "s"))
-        # Three Gauss-Legendre points integrate a cosine over 3 h to 1e-7, over half a day to 2e-3.
+        # Over a day the declination moves by 0.4 degrees at most, which the reference takes at noon.
         tolerance = CARDS["rsdt"].packing.scale_factor / 2 + (0.02 if hours <= 3 else 1.5)
         assert np.abs(got[k] - mean * normal).max() <= tolerance
-        assert np.all(got[k][lit == 0] == 0)
+        if hours <= 3:
+            assert np.all(got[k][lit == 0] == 0)
 
 
 def test_missing_input_is_missing_at_night_too():
@@ -154,7 +158,9 @@ def test_missing_input_is_missing_at_night_too():
     steps = [Step(name=n, kind="geometry", source=n) for n in ("cosz", "toa_normal")]
     rest = [n for n in name.inputs if n not in ("cosz", "toa_normal")]
     steps += [Step(name=n, kind="forcing", source=n) for n in rest]
-    steps.append(Step(name="rsds", kind="kernel", source="rsds", algorithm=name.name, inputs={n: n for n in name.inputs}))
+    steps.append(
+        Step(name="rsds", kind="kernel", source="rsds", algorithm=name.name, inputs={n: n for n in name.inputs})
+    )
     recipe = Recipe(steps=steps, outputs=["rsds"], choices=[])
     plausible = {"linke": 3.0, "orog": 100.0, "clt": 0.3}
     data = np.stack([np.full((37, 73), plausible[n], np.float32) for n in rest])[None]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,10 @@ HERE = Path("/data")
 
 def locks(flock="", fcntl="", hdf5=""):
     return Outcome(0, json.dumps({"flock": flock, "fcntl": fcntl, "hdf5": hdf5}))
+
+
+def ranks(size, total):
+    return Outcome(0, json.dumps({"ranks": size, "sum": total, "library": "Open MPI v4.1.4"}) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -47,8 +50,8 @@ def test_a_file_system_without_locks_can_still_be_read():
 @pytest.mark.parametrize(
     ("outcome", "state", "said"),
     [
-        (Outcome(0, "2|3|Open MPI v4.1.4\n"), "ok", "2 ranks by sh, Open MPI"),
-        (Outcome(0, "1|1|MPICH\n1|1|MPICH\n"), "fail", "each is alone"),
+        (ranks(2, 3), "ok", "2 ranks by sh, Open MPI"),
+        (ranks(1, 1), "fail", "each is alone"),
         (Outcome(None, ""), "fail", "no answer in 30 s"),
         (Outcome(1, "ORTE was unable to start\n-----\n"), "fail", "ORTE was unable to start"),
     ],
@@ -68,7 +71,7 @@ def test_a_missing_launcher_comes_with_the_cure():
 
 
 def test_kernels_for_another_processor(monkeypatch):
-    monkeypatch.setattr(doctor, "KERNELS", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    monkeypatch.setattr(doctor, "trial", lambda *_: ["sh", "-c", "kill -ILL $$"])
     finding = doctor.check_kernels()
     assert finding.state == "fail"
     assert "another processor" in finding.found
@@ -76,7 +79,8 @@ def test_kernels_for_another_processor(monkeypatch):
 
 
 def test_a_wrong_kernel_is_named(monkeypatch):
-    monkeypatch.setattr(doctor, "KERNELS", 'print(\'{"products": 1, "examples": 1, "wrong": ["rlds by x: 1, wanted 2"]}\')')
+    said = json.dumps({"products": 1, "examples": 1, "wrong": ["rlds by x: 1, wanted 2"]})
+    monkeypatch.setattr(doctor, "trial", lambda *_: ["echo", said])
     finding = doctor.check_kernels()
     assert (finding.state, finding.found) == ("fail", "rlds by x: 1, wanted 2")
 
@@ -129,8 +133,8 @@ def test_this_machine(tmp_path):
 
 @pytest.mark.mpi
 def test_hdf5_without_mpi_is_recognised(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "PARALLEL_HDF5", "raise SystemExit('h5py was built without MPI')")
-    site = parse_yaml(f'name: "x"\nlauncher: {{command: ["env", "N={{ranks}}"]}}\ncores: 4', Site, "x.yaml")
+    monkeypatch.setattr(doctor, "trial", lambda *_: ["sh", "-c", "echo h5py was built without MPI; exit 1"])
+    site = parse_yaml('name: "x"\nlauncher: {command: ["env", "N={ranks}"]}\ncores: 4', Site, "x.yaml")
     finding = doctor.check_parallel_hdf5(site, tmp_path)
     assert finding.state == "fail"
     assert "libhdf5-openmpi-dev" in finding.action

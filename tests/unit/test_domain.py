@@ -1,5 +1,7 @@
 """Decomposition: nothing lost, nothing twice, balanced, compact."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,7 +44,7 @@ def test_cut_keeps_everything_and_stays_within_one_weight_of_the_mean(weights, p
     assert bounds[0] == 0
     assert bounds[-1] == len(weights)
     assert np.all(np.diff(bounds) >= 0)
-    sums = [sum(weights[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    sums = [sum(weights[a:b]) for a, b in pairwise(bounds)]
     assert max(sums) <= sum(weights) / parts + max(weights)
 
 

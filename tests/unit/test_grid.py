@@ -9,7 +9,9 @@ from pipshpc.errors import SpecError
 from pipshpc.grid import GLOBE, Box, Grid
 
 
-@pytest.mark.parametrize(("text", "shape"), [("0.05deg", (3600, 7200)), ("1/120deg", (21600, 43200)), ("2.5deg", (72, 144))])
+@pytest.mark.parametrize(
+    ("text", "shape"), [("0.05deg", (3600, 7200)), ("1/120deg", (21600, 43200)), ("2.5deg", (72, 144))]
+)
 def test_parse_reads_back(text, shape):
     grid = Grid.parse(text)
     assert grid.shape == shape

@@ -44,7 +44,9 @@ def test_the_local_site_is_this_machine():
     assert site.memory_bytes > 1 << 28
 
 
-@pytest.mark.parametrize(("ranks", "threads", "crowded"), [(1, 1, False), (4, 1, False), (2, 2, False), (5, 1, True), (2, 4, True)])
+@pytest.mark.parametrize(
+    ("ranks", "threads", "crowded"), [(1, 1, False), (4, 1, False), (2, 2, False), (5, 1, True), (2, 4, True)]
+)
 def test_more_ranks_than_cores_are_announced(box, ranks, threads, crowded):
     expected = ["mpiexec", "-n", str(ranks)] + ["--oversubscribe"] * crowded + ["prog", "a b"]
     assert words(launch_command(box, ranks, threads, ["prog", "a b"])) == expected

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from pipshpc._encode import fletcher32, shuffle, unshuffle2
+
 from pipshpc.digest import content_digest
 from pipshpc.errors import OutputError
+from pipshpc.plan import plan
 from pipshpc.store import ProductFile, encode, make_chunk
 from tests.unit.test_plan import campaign, offer
-
-from pipshpc.plan import plan
 
 
 @pytest.mark.parametrize("dtype", ["i2", "u1", "f4"])
