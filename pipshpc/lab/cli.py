@@ -10,12 +10,17 @@ import typer
 
 OPTIONS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
 app = typer.Typer(help="A real Slurm cluster in a box: virtual nodes on this machine.", no_args_is_help=True, **OPTIONS)
+break_app = typer.Typer(help="Break the lab on purpose; `pipshpc lab up` mends it.", no_args_is_help=True, **OPTIONS)
+app.add_typer(break_app, name="break")
 
 Folder = Annotated[
     Path | None, typer.Option("--dir", help="Folder of the lab; $PIPSHPC_LAB or /var/lib/pipshpc/lab if not given.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines instead of text.")]
 Cluster = Annotated[str, typer.Option("--cluster", help="Cluster; the first, or the only one, if not given.")]
+NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as in lab2.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Number of a job.", show_default=False)]
+Seconds = Annotated[float | None, typer.Option(help="Wait so long, then undo it; it stays until undone if not given.")]
 
 
 @app.command("up", epilog="Example: pipshpc lab up --nodes 4")
@@ -140,6 +145,169 @@ def shell(folder: Folder = None, cluster: Cluster = "") -> None:
     typer.echo(f"commands go to {settings['SLURM_CONF']}; leave by exit", err=True)
     sys.stdout.flush()
     os.execvpe(program, [program], settings)
+
+
+# ---- faults
+
+
+@break_app.command("kill-rank", epilog="Example: pipshpc lab break kill-rank 12 --node lab2")
+def kill_rank(
+    job: JobId,
+    node: Annotated[str, typer.Option(help="Node to look on; any if not given.")] = "",
+    rank: Annotated[int | None, typer.Option(help="Number of the rank; the last one if not given.")] = None,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Kill one MPI rank of a running job (kill -9)."""
+    from pipshpc.lab import faults
+
+    _tell(faults.kill_rank(_layout(folder), job, node, rank), as_json)
+
+
+@break_app.command("kill-slurmd", epilog="Example: pipshpc lab break kill-slurmd lab2")
+def kill_slurmd(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Kill a node's slurmd (kill -9); its job steps run on."""
+    from pipshpc.lab import faults
+
+    _tell(faults.kill_slurmd(_layout(folder), node), as_json)
+
+
+@break_app.command("start-slurmd", epilog="Example: pipshpc lab break start-slurmd lab2")
+def start_slurmd(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Start a slurmd that was killed."""
+    from pipshpc.lab import faults
+
+    _tell(faults.start_slurmd(_layout(folder), node), as_json)
+
+
+@break_app.command("power-off", epilog="Example: pipshpc lab break power-off lab3")
+def power_off(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Take a node's power: all that runs there is gone, nobody is told."""
+    from pipshpc.lab import faults
+
+    _tell(faults.power_off(_layout(folder), node), as_json)
+
+
+@break_app.command("power-on", epilog="Example: pipshpc lab break power-on lab3")
+def power_on(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Switch a node on again."""
+    from pipshpc.lab import faults
+
+    _tell(faults.power_on(_layout(folder), node), as_json)
+
+
+@break_app.command("cut-network", epilog="Example: pipshpc lab break cut-network lab3 --seconds 20")
+def cut_network(node: NodeName, seconds: Seconds = None, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Unplug a node's cable; what runs there runs on."""
+    from pipshpc.lab import faults
+
+    _tell(faults.cut_network(_layout(folder), node, seconds), as_json)
+
+
+@break_app.command("connect-network", epilog="Example: pipshpc lab break connect-network lab3")
+def connect_network(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Plug a node's cable in again."""
+    from pipshpc.lab import faults
+
+    _tell(faults.connect_network(_layout(folder), node), as_json)
+
+
+@break_app.command("fill-disk", epilog="Example: pipshpc lab break fill-disk --leave-kib 64")
+def fill_disk(
+    seconds: Seconds = None,
+    leave_kib: Annotated[int, typer.Option(help="What is to be left free.")] = 0,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the lab's scratch folder ($PIPSHPC_LAB_SCRATCH), and no other file system."""
+    from pipshpc.lab import faults
+
+    _tell(faults.fill_disk(_layout(folder), seconds, leave_kib), as_json)
+
+
+@break_app.command("free-disk", epilog="Example: pipshpc lab break free-disk")
+def free_disk(folder: Folder = None, as_json: AsJson = False) -> None:
+    """Remove what fill-disk wrote."""
+    from pipshpc.lab import faults
+
+    _tell(faults.free_disk(_layout(folder)), as_json)
+
+
+@break_app.command("stop-controller", epilog="Example: pipshpc lab break stop-controller --seconds 60")
+def stop_controller(
+    seconds: Seconds = None, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False
+) -> None:
+    """Stop slurmctld; jobs run on, commands fail."""
+    from pipshpc.lab import faults
+
+    _tell(faults.stop_controller(_layout(folder), cluster, seconds), as_json)
+
+
+@break_app.command("start-controller", epilog="Example: pipshpc lab break start-controller")
+def start_controller(cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False) -> None:
+    """Start a slurmctld that was stopped."""
+    from pipshpc.lab import faults
+
+    _tell(faults.restart_controller(_layout(folder), cluster), as_json)
+
+
+@break_app.command("preempt", epilog="Example: pipshpc lab break preempt 12 --seconds 10")
+def preempt(
+    job: JobId,
+    seconds: Annotated[int, typer.Option(help="How long the other job runs.")] = 5,
+    cluster: Cluster = "",
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a job of the partition high take the nodes of a job of the partition low."""
+    from pipshpc.lab import faults
+
+    _tell(faults.preempt(_layout(folder), job, cluster, seconds), as_json)
+
+
+@break_app.command("requeue", epilog="Example: pipshpc lab break requeue 12")
+def requeue(job: JobId, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False) -> None:
+    """Put a running job back into the queue (scontrol requeue)."""
+    from pipshpc.lab import faults
+
+    _tell(faults.requeue(_layout(folder), job, cluster), as_json)
+
+
+@break_app.command("walltime", epilog="Example: pipshpc lab break walltime 12 --seconds 5")
+def walltime(
+    job: JobId,
+    seconds: Annotated[int, typer.Option(help="How long the job has left; Slurm looks every 30 s.")] = 1,
+    cluster: Cluster = "",
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a running job reach its time limit soon (scontrol update)."""
+    from pipshpc.lab import faults
+
+    _tell(faults.shorten(_layout(folder), job, cluster, seconds), as_json)
+
+
+@break_app.command("drain", epilog="Example: pipshpc lab break drain lab4")
+def drain(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Let a node finish its jobs and get no new ones."""
+    from pipshpc.lab import faults
+
+    _tell(faults.drain(_layout(folder), node), as_json)
+
+
+@break_app.command("resume", epilog="Example: pipshpc lab break resume lab4")
+def resume(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Give a drained or lost node back to the scheduler."""
+    from pipshpc.lab import faults
+
+    _tell(faults.resume(_layout(folder), node), as_json)
+
+
+def _tell(done: Any, as_json: bool) -> None:
+    if as_json:
+        _write_json(done)
+    else:
+        typer.echo(done.did)
 
 
 def _layout(folder: Path | None) -> Any:
