@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -354,7 +355,7 @@ def await_controller(layout: Layout, cluster: str) -> None:
 
 def _as_controller(layout: Layout) -> list[str]:
     """Return the words that give a command the controllers' host name and hosts file."""
-    enter = ["bash", str(template("enter.sh")), CONTROLLER, str(layout.path / "hosts"), "-"]
+    enter = ["bash", str(template("enter.sh")), CONTROLLER, str(layout.path / "hosts"), "-", ""]
     return ["unshare", "--mount", "--uts", *enter]
 
 
@@ -362,39 +363,27 @@ def start_node(layout: Layout, node: Node) -> bool:
     """Switch a node on that is off, start a slurmd that is dead; return whether there was anything to do."""
     daemon, conf = power(layout, node), str(layout.conf(node.cluster))
     if daemon.pid is None:
-        enter = [
-            "bash",
-            str(template("enter.sh")),
-            node.name,
-            str(layout.path / "hosts"),
-            str(layout.private_tmp(node)),
-        ]
+        hosts, tmp = str(layout.path / "hosts"), str(layout.private_tmp(node))
+        enter = ["bash", str(template("enter.sh")), node.name, hosts, tmp, ":".join(shared_folders(layout))]
         spaces = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
         inside = ["bash", str(template("node.sh")), conf, node.name]
         daemon.start(["nsenter", f"--net=/run/netns/{node.namespace}", *spaces, *enter, *inside])
         _await(daemon, lambda: slurmd_pid(layout, node) is not None, 10)
         return True
     if slurmd_pid(layout, node) is None:
-        inside_pid = node_processes(layout, node)[0]
-        Daemon(layout.path, f"slurmd-{node.name}", "nsenter").start(
-            [
-                "nsenter",
-                f"--target={inside_pid}",
-                "--mount",
-                "--uts",
-                "--net",
-                "--pid",
-                "slurmd",
-                "-D",
-                "-f",
-                conf,
-                "-N",
-                node.name,
-            ]
-        )
-        wait_until(lambda: slurmd_pid(layout, node) is not None, 10)
+        init = node_processes(layout, node)[0]
+        os.kill(init, signal.SIGUSR1)  # see envs/lab/node.sh; so slurmd belongs to the node, and dies with it
+        if not wait_until(lambda: slurmd_pid(layout, node) is not None, 10):
+            raise SiteError(f"{node.name}: slurmd does not start; see {daemon.log}")
         return True
     return False
+
+
+def shared_folders(layout: Layout) -> list[str]:
+    """Return the folders below /tmp that a node must see although its /tmp is its own: lab, sources, Python."""
+    wanted = [layout.path, template("node.sh").parents[2], Path(sys.prefix), Path.cwd()]
+    below = sorted({p.resolve() for p in wanted if p.resolve().is_relative_to("/tmp") and p.resolve() != Path("/tmp")})
+    return [str(p) for p in below if not any(p != other and p.is_relative_to(other) for other in below)]
 
 
 def _await(daemon: Daemon, ready: object, patience_s: float) -> None:
@@ -534,7 +523,6 @@ def stop_lab(folder: Path, purge: bool = False) -> list[str]:
         stopped += [d.name for d in controllers if d.stop()]
         for node in layout.all_nodes():
             stopped += [node.name] if power(layout, node).stop(signal.SIGKILL) else []
-            (layout.path / "run" / f"slurmd-{node.name}.id").unlink(missing_ok=True)
         stopped += [d.name for d in (slurmdbd(layout), database(layout), munge(layout)) if d.stop()]
         network.remove(layout)
         if os.path.ismount(layout.scratch):
