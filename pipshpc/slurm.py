@@ -102,7 +102,8 @@ class State:
     """What is known of a job.
 
     `state` is Slurm's word or UNKNOWN, with the `reason` for either.
-    What is None nobody said. `restarts` counts how often Slurm took the job
+    What is None nobody said; the exit code of a failed job comes with
+    sacct, seconds after its state. `restarts` counts how often Slurm took the job
     back to start it again (sacct's knowledge; squeue does not tell). `told_by` is the command that knew.
     """
 
@@ -343,7 +344,9 @@ def judge(job: str, queued: State | None, runs: Sequence[State], silence: str = 
     if queued is not None:
         if queued.ended and last is not None and last.state == queued.state:
             return replace(last, reason=queued.reason, restarts=restarts)
-        return replace(queued, restarts=restarts)
+        # sacct lags behind by seconds; what else failed has no exit code until it knows.
+        known = 0 if queued.state == "COMPLETED" else None
+        return replace(queued, restarts=restarts, exit_code=known, signal=known)
     if last is None:
         return State(job, UNKNOWN, silence or "neither squeue nor sacct knows it")
     if last.state in ENDED and (not silence or last.state not in INTERRUPTED):
