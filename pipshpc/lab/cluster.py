@@ -35,7 +35,7 @@ from pipshpc.lab.process import Daemon, clean_environment, descendants, read_com
 from pipshpc.schema import Record
 
 
-class NodeStatus(Record):
+class NodeStatus(Record, frozen=True):
     """What is known of one node; `state` is Slurm's word."""
 
     name: str
@@ -47,7 +47,7 @@ class NodeStatus(Record):
     state: str
 
 
-class ClusterStatus(Record):
+class ClusterStatus(Record, frozen=True):
     """What is known of one cluster."""
 
     name: str
@@ -58,7 +58,7 @@ class ClusterStatus(Record):
     nodes: list[NodeStatus]
 
 
-class Status(Record):
+class Status(Record, frozen=True):
     """What is known of a lab."""
 
     folder: str

@@ -34,7 +34,7 @@ FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, allocation and the like are ste
 FILLING = ".filled-by-lab"
 
 
-class Done(Record):
+class Done(Record, frozen=True):
     """What a fault did: to what, in words, and the numbers of it."""
 
     fault: str

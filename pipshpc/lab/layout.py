@@ -33,7 +33,7 @@ class Node:
     link: str  # the host's end of its cable
 
 
-class Layout(Record):
+class Layout(Record, frozen=True):
     """The plan of a lab, kept in its folder.
 
     `nodes` is per cluster; `subnet` is the third number of its addresses
