@@ -30,6 +30,12 @@ class SiteError(PipshpcError):
     exit_code = 4
 
 
+class Stopped(PipshpcError):
+    """A task was told to stop, and did so at a block border; what is done is kept for the next attempt."""
+
+    exit_code = 75
+
+
 class OutputError(PipshpcError):
     """A product file could not be written or did not verify."""
 

@@ -60,16 +60,17 @@ class Counter:
 
         self._mpi = MPI
         self._window = MPI.Win.Allocate(8 if node.rank == 0 else 0, 8, comm=node)
-        self._one = np.ones(1, np.int64)
+        self._step = np.ones(1, np.int64)
         self._got = np.zeros(1, np.int64)
         if node.rank == 0:
             np.asarray(self._window.tomemory(), np.uint8).view(np.int64)[:] = 0
         self._window.Fence()
 
-    def take(self) -> int:
-        """Return the next number."""
+    def take(self, count: int = 1) -> int:
+        """Return the next number, and skip `count` numbers."""
+        self._step[0] = count
         self._window.Lock(0, self._mpi.LOCK_SHARED)
-        self._window.Fetch_and_op(self._one, self._got, 0, 0, self._mpi.SUM)
+        self._window.Fetch_and_op(self._step, self._got, 0, 0, self._mpi.SUM)
         self._window.Unlock(0)
         return int(self._got[0])
 
@@ -163,18 +164,28 @@ class Funnel:
             first = min(waiting)
             self._write(product, first, waiting.pop(first)[1])
 
-    def finish(self, items: int) -> None:
-        """Wait until `items` blocks have been written for every product of this rank and all sends are done."""
-        while self._sent or any(count < items for count in self.received.values()):
+    def finish(self, made: int, stopped: bool) -> bool:
+        """Wait until what all ranks have made is written; return whether any of them was told to stop.
+
+        Parameters
+        ----------
+        made : blocks that this rank has handed in since the last call
+        stopped : whether this rank stopped before there were no blocks left
+        """
+        mine, everybody = np.array([made, int(stopped)], np.int64), np.zeros(2, np.int64)
+        request = self._comm.Iallreduce(mine, everybody, self._mpi.SUM)
+        told = False
+        while not told or self._sent or any(count < everybody[0] for count in self.received.values()):
+            told = told or request.Test()
             self.progress()
-            if self._sent or any(count < items for count in self.received.values()):
-                time.sleep(0.0002)
+            time.sleep(0.0001)
         for product, waiting in self._waiting.items():
-            for item in sorted(waiting):  # only after an overflow
+            for item in sorted(waiting):  # after an overflow, or where a stop left holes
                 self._write(product, item, waiting[item][1])
             waiting.clear()
             self._next[product] = 0
             self.received[product] = 0
+        return bool(everybody[1])
 
 
 def together(comm: Any, act: Callable[[], T]) -> T:

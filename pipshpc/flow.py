@@ -26,8 +26,9 @@ import numpy as np
 
 from pipshpc import catalogue
 from pipshpc.campaign import Campaign, load_campaign, read_box, read_time
-from pipshpc.errors import InputError, OutputError, PipshpcError, SiteError
+from pipshpc.errors import InputError, OutputError, PipshpcError, SiteError, Stopped
 from pipshpc.journal import Journal
+from pipshpc.ledger import remove_parts
 from pipshpc.plan import Offer, plan
 from pipshpc.run import Report
 from pipshpc.site import Site, launch_command, launch_environment, load_site
@@ -201,22 +202,14 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
     with driver_lock(prepared.folder):
         journal = Journal(prepared.folder / "journal.jsonl")
         journal.write("driver started", tasks=len(prepared.tasks), pending=len(prepared.pending), pid=os.getpid())
-        _remove_parts(prepared.pending)
+        for task in prepared.pending:
+            remove_parts(task, keep_resumable=True)  # the driver's lock says that nobody is writing
         begin = time.monotonic()
         with _parsl(prepared) as submit:
             _drive(prepared, submit, status, journal, watch or (lambda _: None), begin)
         status.seconds = time.monotonic() - begin
         journal.write("driver ended", done=status.done, failed=len(status.failed))
     return status
-
-
-def _remove_parts(tasks: list[Task]) -> None:
-    """Remove what dead attempts left; the driver's lock says that nobody is writing."""
-    for task in tasks:
-        for product in task.products:
-            path = task.path(product)
-            for part in path.parent.glob(f"{path.name}.*.part"):
-                part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -308,7 +301,15 @@ def _conclude(prepared: Prepared, task: Task, future: Future[int], status: Statu
         status.done += 1
         report = msgspec.json.decode(files["report"].read_bytes(), type=Report)
         status.reports.append(report)
-        journal.write("completed", task=task.id, seconds=round(report.seconds, 3), peak_mib=max(report.peak_mib))
+        journal.write(
+            "completed",
+            task=task.id,
+            seconds=round(report.seconds, 3),
+            peak_mib=max(report.peak_mib),
+            blocks=report.blocks,
+            blocks_kept=report.blocks_kept,
+            missing_states=report.missing_states,
+        )
         return
     error = future.exception()
     text = files["log"].read_text(errors="replace").strip() if files["log"].exists() else ""
@@ -322,7 +323,8 @@ def _conclude(prepared: Prepared, task: Task, future: Future[int], status: Statu
         else str(error)
     )
     status.failed[task.id] = reason
-    _remove_parts([task])
+    if code != Stopped.exit_code:
+        remove_parts(task)
     journal.write("failed", task=task.id, exit_code=code, reason=reason)
 
 

@@ -117,6 +117,7 @@ class Inputs:
         self.static_grid: dict[str, int] = {}
         self._statics: dict[str, NodeArray] = {}
         self._memory: NodeArray | None = None
+        self.missing: dict[str, str] = {}  # times that could not be read, and why
         day = day_of_year(task.windows[len(task.windows) // 2])
         for name in (s.source for s in task.recipe.steps if s.kind == "static"):
             from pipshpc.statics import open_static
@@ -161,10 +162,18 @@ class Inputs:
         jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._forcing(chain)))]
         for at, number, state in jobs[self._node.rank :: self._node.size]:
             name = self._forcing(chain)[number]
-            values = self._read(name, state.first)
-            if state.weight:
-                values = values + np.float32(state.weight) * (self._read(name, state.second) - values)
+            try:
+                values = self._read(name, state.first)
+                if state.weight:
+                    values = values + np.float32(state.weight) * (self._read(name, state.second) - values)
+            except InputError as error:
+                # One bad step costs that step: it is missing in the mean and in the count of samples.
+                self.missing[state.first] = str(error)
+                values = np.full(self._shape(self.source.grid), np.nan, np.float32)[:, : self.source.grid.x.size]
             fill_periodic(self._memory.array[at, number], values)
+        lost = {time for part in self._node.allgather(list(self.missing)) for time in part}
+        if lost.issuperset(s.first for s in batch.states):
+            raise InputError(next(iter(self.missing.values()), "no time step of the forcing can be read"))
 
     def _read(self, name: str, time: str) -> npt.NDArray[np.float32]:
         index = int(np.searchsorted(self.source.times, np.datetime64(time.rstrip("Z"), "s")))

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import sys
 import threading
 import time
@@ -28,9 +29,10 @@ import numpy.typing as npt
 from pipshpc import catalogue, store
 from pipshpc.chain import compile_chain, place_block, run_block
 from pipshpc.domain import Blocks, cut
-from pipshpc.errors import PipshpcError
+from pipshpc.errors import OutputError, PipshpcError, Stopped
 from pipshpc.exchange import Chunks, Counter, Funnel, together
 from pipshpc.inputs import Batch, Inputs, make_batches
+from pipshpc.ledger import Kept
 from pipshpc.product import Card
 from pipshpc.schema import Record, convert
 from pipshpc.task import Task, read_task
@@ -44,10 +46,28 @@ class Report(Record, frozen=True):
     seconds: float
     fields: int
     pixels: int
+    blocks: int
+    blocks_kept: int  # taken over from an earlier attempt
+    missing_states: list[str]  # times of the forcing that could not be read
     ranks: int
     threads: int
     peak_mib: list[float]
     stages: list[dict[str, float]]  # per rank: seconds by stage
+
+
+class Stop:
+    """Whether this rank was told to stop."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def listen(self) -> None:
+        """Take SIGTERM (preemption, requeue, scancel) and SIGUSR1 (time is nearly up) as the word to stop."""
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        self.told = True
 
 
 class Clock:
@@ -66,7 +86,14 @@ class Clock:
             self.seconds[name] += time.perf_counter() - begin
 
 
-def run(task: Task, comm: Any = None, threads: int = 1, attempt: str = "local", progress: Path | None = None) -> Report:
+def run(
+    task: Task,
+    comm: Any = None,
+    threads: int = 1,
+    attempt: str = "local",
+    progress: Path | None = None,
+    stop: Stop | None = None,
+) -> Report:
     """Make all products of a task.
 
     Parameters
@@ -76,12 +103,15 @@ def run(task: Task, comm: Any = None, threads: int = 1, attempt: str = "local", 
     threads : worker threads per rank; the result does not depend on it
     attempt : part of the temporary file names
     progress : file that the first rank rewrites with blocks done and total
+    stop : set by a signal; the task then stops at the next block border
 
     Raises
     ------
     PipshpcError
         On every rank alike, before any file exists, where the input cannot be
         opened or is not what was planned with.
+    Stopped
+        On every rank, where `stop` was set on one; what is done is kept.
     """
     from mpi4py import MPI
 
@@ -97,9 +127,15 @@ def run(task: Task, comm: Any = None, threads: int = 1, attempt: str = "local", 
     try:
         with clock.stage("create"):
             together(comm, lambda: _create(task, writers, comm.rank, attempt, files))
-        _Work(task, comm, node, inputs, clock, threads, progress).execute(writers, files)
+        work = _Work(task, comm, node, inputs, clock, threads, progress, stop or Stop())
+        work.execute(writers, files)
         with clock.stage("publish"):
             digests = together(comm, lambda: {str(file.path): file.publish() for file in files.values()})
+    except PipshpcError as error:
+        for file in files.values():
+            # Before any block is made there is nothing to keep.
+            file.suspend() if isinstance(error, OutputError | Stopped) and file.sizes else file.abandon()
+        raise
     except BaseException:
         for file in files.values():
             file.abandon()
@@ -111,6 +147,9 @@ def run(task: Task, comm: Any = None, threads: int = 1, attempt: str = "local", 
         seconds=time.perf_counter() - begin,
         fields=len(task.windows) * len(task.products),
         pixels=len(task.windows) * len(task.products) * task.count[0] * task.count[1],
+        blocks=work.blocks_total,
+        blocks_kept=work.blocks_kept,
+        missing_states=sorted({t for part in comm.allgather(inputs.missing) for t in part}),
         ranks=comm.size,
         threads=threads,
         peak_mib=comm.allgather(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)),
@@ -144,7 +183,15 @@ class _Work:
     """The blocks of one task on one rank."""
 
     def __init__(
-        self, task: Task, comm: Any, node: Any, inputs: Inputs, clock: Clock, threads: int, progress: Path | None
+        self,
+        task: Task,
+        comm: Any,
+        node: Any,
+        inputs: Inputs,
+        clock: Clock,
+        threads: int,
+        progress: Path | None,
+        stop: Stop,
     ) -> None:
         self.task, self.comm, self.node, self.inputs, self.clock = task, comm, node, inputs, clock
         self.threads, self.progress, self.last_beat = threads, progress, 0.0
@@ -154,48 +201,90 @@ class _Work:
         self.chain = compile_chain(task.recipe, self.cards, inputs.static_grid)
         self.packings = [self.cards[p].packing for p in self.chain.outputs]
         self.local = threading.local()
+        self.stop = stop
+        self.blocks_total = self.blocks_done = self.blocks_kept = 0
 
     def execute(self, writers: list[int], files: dict[int, store.ProductFile]) -> None:
-        """Make all blocks of all batches and hand them to the writers."""
-        order = self.blocks.order()
-        share = self._share_of_node(len(order))
+        """Make all blocks of all batches and hand them to the writers.
+
+        Raises
+        ------
+        Stopped
+            On all ranks, where one of them was told to stop; the blocks that are done are in the files.
+        """
+        curve = self.blocks.order()
         batches = make_batches(self.task, self.inputs.state_bytes(self.chain))
         self.inputs.reserve(self.chain, batches)
+        self.blocks_total = len(curve) * len(batches)
+        kept = self._go_on(curve, batches, files)
+        order: list[tuple[int, int]] = []
         windows: list[int] = []
 
         def write(product: int, item: int, chunks: Chunks) -> None:
             with self.clock.stage("write"):
-                row, column = (int(k) for k in order[item])
-                for window, chunk in zip(windows, chunks, strict=True):
-                    files[product].write((row, column), window, chunk)
+                files[product].write(order[item], windows, chunks)
 
         funnel = Funnel(self.comm, writers, write)
-        for number, batch in enumerate(batches):
+        for batch, there in zip(batches, kept, strict=True):
+            order[:] = [block for block in map(tuple, curve.tolist()) if block not in there]
             windows[:] = batch.windows
+            self.blocks_done += len(there)
+            if not order:
+                continue
             with self.clock.stage("read"):
                 together(self.comm, lambda batch=batch: self.inputs.load(self.chain, batch))  # type: ignore[misc]
             counter = Counter(self.node)
-            for result in self._results(order, share, counter, batch):
-                item, products = result
+            made = 0
+            for item, products in self._results(order, counter, batch):
+                made += 1
                 for product, chunks in enumerate(products):
                     funnel.put(product, item, chunks)
                 funnel.progress()
-                self._beat(number * len(order) + funnel.received.get(0, 0), len(batches) * len(order))
+                self._beat(self.blocks_done + funnel.received.get(0, 0))
             with self.clock.stage("wait"):
-                funnel.finish(len(order))
+                stopped = funnel.finish(made, self.stop.told)
                 counter.free()
-        self._beat(1, 1, force=True)
+            if stopped:
+                error = Stopped(f"task {self.task.id} stopped at a block border; the next attempt goes on from there")
+                error.collective = True
+                raise error
+            self.blocks_done += len(order)
+        self._beat(self.blocks_total, force=True)
 
-    def _results(self, order: Any, share: range, counter: Counter, batch: Batch) -> Iterator[tuple[int, list[Chunks]]]:
+    def _go_on(
+        self, curve: npt.NDArray[np.int64], batches: list[Batch], files: dict[int, store.ProductFile]
+    ) -> list[set[tuple[int, int]]]:
+        """Copy what an earlier attempt left into the new files; return the finished blocks of each batch.
+
+        A block counts only where it is there for all products.
+        """
+        left = {k: Kept(file.path, self.task.id) for k, file in files.items()}
+        mine = {k: [kept.blocks(batch.windows) for batch in batches] for k, kept in left.items()}
+        everybody = [found for part in self.comm.allgather(mine) for found in part.values()]
+        done = [set.intersection(*(found[b] for found in everybody)) for b in range(len(batches))]
+        for k, kept in left.items():
+            for batch, there in zip(batches, done, strict=True):
+                for block in (b for b in map(tuple, curve.tolist()) if b in there):
+                    files[k].write(block, batch.windows, [kept.take_chunk(w, block) for w in batch.windows])
+            kept.close()
+        self.blocks_kept = sum(map(len, done))
+        return done
+
+    def _results(
+        self, order: list[tuple[int, int]], counter: Counter, batch: Batch
+    ) -> Iterator[tuple[int, list[Chunks]]]:
         """Yield finished blocks as this rank makes them, on one or several threads."""
         addresses = self.inputs.addresses(self.chain, batch)
+        share = self._share_of_node(len(order))
 
         def make(item: int) -> tuple[int, list[Chunks]]:
-            return item, self._block(int(order[item][0]), int(order[item][1]), batch, addresses)
+            return item, self._block(*order[item], batch, addresses)
 
         def items() -> Iterator[int]:
-            while (k := counter.take()) < len(share):
+            while not self.stop.told and (k := counter.take()) < len(share):
                 yield share[k]
+            if self.stop.told:
+                counter.take(1 << 40)  # the others of this node need not wait for their own signal
 
         if self.threads == 1:
             yield from map(make, items())
@@ -248,14 +337,14 @@ class _Work:
         bounds = cut(np.ones(blocks), self.comm.size)
         return range(int(bounds[first]), int(bounds[first + self.node.size]))
 
-    def _beat(self, done: int, total: int, force: bool = False) -> None:
+    def _beat(self, done: int, force: bool = False) -> None:
         """Tell the watcher how far the task is, as the writer of the first product knows it."""
         now = time.time()
         if self.progress is None or self.comm.rank or (now - self.last_beat < 0.25 and not force):
             return
         self.last_beat = now
         part = self.progress.with_suffix(".part")
-        part.write_text(json.dumps({"task": self.task.id, "done": done, "total": total, "time": now}))
+        part.write_text(json.dumps({"task": self.task.id, "done": done, "total": self.blocks_total, "time": now}))
         part.replace(self.progress)
 
 
@@ -275,7 +364,9 @@ def main() -> None:
     try:
         task = together(comm, lambda: read_task(options.task))
         attempt = comm.bcast(options.attempt, root=0)
-        report = run(task, comm, options.threads, attempt, options.progress)
+        stop = Stop()
+        stop.listen()
+        report = run(task, comm, options.threads, attempt, options.progress, stop)
         if comm.rank == 0 and options.report:
             part = options.report.with_suffix(".part")
             part.write_bytes(msgspec.json.encode(report))

@@ -8,8 +8,10 @@ figures against collective writing through HDF5's own filters.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +28,7 @@ from pipshpc.digest import ChunkDigests, chunk_digest, content_digest
 from pipshpc.errors import OutputError
 from pipshpc.exchange import Chunk
 from pipshpc.grid import Window
+from pipshpc.ledger import Entry, Ledger, check_of, parts_of, remove
 from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import Task
@@ -116,21 +119,36 @@ class ProductFile:
                 f"{self.part}: cannot be created ({error}); check the folder and its free space"
             ) from error
         self.values, self.counts = _create(self.file, task, self.card)
+        self.ledger = Ledger(self.part, task.id)
 
-    def write(self, block: tuple[int, int], window: int, chunk: Chunk) -> None:
-        """Store the encoded chunks of one block and window."""
+    def write(self, block: tuple[int, int], windows: Sequence[int], chunks: Sequence[Chunk]) -> None:
+        """Store the encoded chunks of one block, one per window, and note that they are there.
+
+        Raises
+        ------
+        OutputError
+            Where the disk takes no more.
+        """
+        self.ledger.add([self._write_one(block, w, c) for w, c in zip(windows, chunks, strict=True)])
+
+    def _write_one(self, block: tuple[int, int], window: int, chunk: Chunk) -> Entry:
+        places = []
         at = (window, block[0] * self.task.chunk[0], block[1] * self.task.chunk[1])
         for dataset, data, digest in (
             (self.values, chunk.values, chunk.values_digest),
             (self.counts, chunk.counts, chunk.counts_digest),
         ):
             self.digests[(dataset.name, at)] = digest
+            places.append((0, 0))
             if len(data):
                 try:
                     dataset.id.write_direct_chunk(at, data)
                 except OSError as error:
                     raise OutputError(f"{self.part}: cannot be written ({error}); is the disk full?") from error
                 self.sizes[(dataset.name, *at)] = len(data)
+                places[-1] = dataset.id.get_chunk_info_by_coord(at).byte_offset, len(data)
+        check = check_of(chunk.values, chunk.counts)
+        return Entry(window, block, places[0], places[1], chunk.values_digest, chunk.counts_digest, check)
 
     def publish(self) -> str:
         """Close, verify, make durable and rename; return the content digest.
@@ -150,6 +168,9 @@ class ProductFile:
             finally:
                 os.close(fd)
             self.part.replace(self.path)
+            self.ledger.close()
+            for part in {self.part, *parts_of(self.path)}:  # this attempt's ledger, and what earlier ones left
+                remove(part)
         except OSError as error:
             raise OutputError(f"{self.part}: cannot be completed ({error}); is the disk full?") from error
         return digest
@@ -181,14 +202,17 @@ class ProductFile:
         """Name of the variable with the number of samples."""
         return f"{self.card.id}_count"
 
+    def suspend(self) -> None:
+        """Close the unfinished file; its blocks stay for the next attempt."""
+        self.ledger.close()
+        # Where the disk is full the structures cannot be written, but the chunks that the ledger names are there.
+        with contextlib.suppress(OSError, RuntimeError):
+            self.file.close()
+
     def abandon(self) -> None:
         """Close and remove the unfinished file."""
-        try:
-            self.file.close()
-        except OSError:
-            pass  # the disk is full: what could not be flushed is thrown away anyway
-        finally:
-            self.part.unlink(missing_ok=True)
+        self.suspend()
+        remove(self.part)
 
 
 def _create(file: h5py.File, task: Task, card: Card) -> tuple[h5py.Dataset, h5py.Dataset]:

@@ -66,20 +66,24 @@ def make_task(forcing_file, tmp_path):
 def start_ranks(tmp_path):
     """Return a function that runs a task on n ranks and gives the finished process."""
 
-    def start(task, ranks, threads=1, timeout=120):
+    def start(task, ranks, threads=1, timeout=120, wait=True):
         path = tmp_path / f"{task.id}.{ranks}.{threads}.json"
         write_task(task, path)
         site = load_site("local")
         argv = [sys.executable, "-m", "pipshpc.run", str(path), "--threads", str(threads)]
-        argv += ["--report", str(path.with_suffix(".report"))]
-        return subprocess.run(
+        argv += ["--report", str(path.with_suffix(".report")), "--progress", str(path.with_suffix(".progress"))]
+        process = subprocess.Popen(
             launch_command(site, ranks, threads, argv),
             env={**os.environ, **launch_environment(site, threads)},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout,
-            check=False,
         )
+        process.report, process.progress = path.with_suffix(".report"), path.with_suffix(".progress")
+        if wait:
+            out, err = process.communicate(timeout=timeout)
+            return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return process
 
     return start

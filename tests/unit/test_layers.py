@@ -18,6 +18,7 @@ LAYERS = (
     {
         "domain",
         "exchange",
+        "ledger",
         "source",
         "kernel",
         "chain",

@@ -58,7 +58,8 @@ def fill(file, windows=8, skip=()):
             for window in range(windows):
                 if (row, column, window) not in skip:
                     value = np.full((18, 36), row + 10 * column + 100 * window, np.int16)
-                    file.write((row, column), window, make_chunk(value, np.ones((18, 36), np.uint8), (18, 36)))
+                    chunk = make_chunk(value, np.ones((18, 36), np.uint8), (18, 36))
+                    file.write((row, column), [window], [chunk])
 
 
 def test_nothing_bears_the_name_before_publish(file):
