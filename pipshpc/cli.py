@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pipshpc.errors import PipshpcError
+from pipshpc.lab.cli import app as lab_app
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines instead of text.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Product file (netCDF-4).", show_default=False)]
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 products_app = typer.Typer(help="The products that can be made.", **OPTIONS)
 app.add_typer(products_app, name="products")
+app.add_typer(lab_app, name="lab")
 _settings = {"debug": False}
 
 

@@ -1,0 +1,331 @@
+"""Commands of the lab; they print and pick exit codes, the work is done elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+OPTIONS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
+app = typer.Typer(help="A real Slurm cluster in a box: virtual nodes on this machine.", no_args_is_help=True, **OPTIONS)
+break_app = typer.Typer(help="Break the lab on purpose; `pipshpc lab up` mends it.", no_args_is_help=True, **OPTIONS)
+app.add_typer(break_app, name="break")
+
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="Folder of the lab; $PIPSHPC_LAB or /var/lib/pipshpc/lab if not given.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines instead of text.")]
+Cluster = Annotated[str, typer.Option("--cluster", help="Cluster; the first, or the only one, if not given.")]
+NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as in lab2.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Number of a job.", show_default=False)]
+Seconds = Annotated[float | None, typer.Option(help="Wait so long, then undo it; it stays until undone if not given.")]
+
+
+@app.command("up", epilog="Example: pipshpc lab up --nodes 4")
+def up(
+    folder: Folder = None,
+    nodes: Annotated[int | None, typer.Option(help="Nodes of each cluster; 4 if not given.")] = None,
+    clusters: Annotated[str | None, typer.Option(help="Names of clusters, as in beijing,sanya; 'lab' if none.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="CPUs that a node claims; 2 if not given.")] = None,
+    memory_mib: Annotated[int | None, typer.Option(help="Memory that a node claims; 4000 if not given.")] = None,
+    scratch_mib: Annotated[
+        int | None, typer.Option(help="Size of the shared scratch folder; 512 if not given.")
+    ] = None,
+    accounting: Annotated[
+        bool | None,
+        typer.Option("--accounting/--no-accounting", help="Keep accounts for sacct, by slurmdbd and MariaDB."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the lab up, as root: Slurm, its nodes, munge, accounting.
+
+    What runs already is left alone; what broke is mended. Missing Debian packages are installed.
+    """
+    import time
+
+    from pipshpc.lab.cluster import lab_environment, start_lab
+    from pipshpc.lab.layout import Layout, default_folder, read_layout
+
+    begin = time.monotonic()
+    path = (folder or default_folder()).absolute()
+    settings = {
+        "nodes": nodes,
+        "clusters": tuple(clusters.split(",")) if clusters else None,
+        "cpus": cpus,
+        "memory_mib": memory_mib,
+        "scratch_mib": scratch_mib,
+        "accounting": accounting,
+    }
+    named = {key: value for key, value in settings.items() if value is not None}
+    wanted = None
+    if named:
+        import msgspec
+
+        wanted = msgspec.structs.replace(read_layout(path) or Layout(folder=str(path)), **named)
+    layout, changed = start_lab(wanted, path)
+    seconds = time.monotonic() - begin
+    environment = lab_environment(layout)
+    if as_json:
+        _write_json({"layout": layout, "changed": changed, "seconds": round(seconds, 3), "environment": environment})
+        return
+    names = ", ".join(f"{n.name} {n.address}" for n in layout.all_nodes())
+    typer.echo(f"{'up' if changed else 'is up already'}: {names} ({seconds:.1f} s)")
+    typer.echo(f'use it:   eval "$(pipshpc lab env{_dir_words(folder)})"   or   pipshpc lab shell{_dir_words(folder)}')
+
+
+@app.command("status", epilog="Example: pipshpc lab status --json")
+def status(folder: Folder = None, as_json: AsJson = False) -> None:
+    """Say what of the lab runs; exit code 4 where not all does."""
+    from pipshpc.lab.cluster import read_status
+
+    found = read_status(_layout(folder))
+    if as_json:
+        _write_json(found)
+    else:
+        accounting = {True: "accounting answers", False: "accounting is down", None: "no accounting"}[found.accounting]
+        scratch = f"scratch {found.scratch_free_mib} of {found.scratch_mib} MiB free"
+        typer.echo(f"{found.folder}: {'up' if found.up else 'not all is up'}; {accounting}; {scratch}")
+        for cluster in found.clusters:
+            answers = "answers" if cluster.answers else "runs, no answer" if cluster.controller else "down"
+            jobs = f"{cluster.running} jobs running, {cluster.pending} pending"
+            typer.echo(f"{cluster.name}: controller {answers}; {jobs}")
+            for n in cluster.nodes:
+                faults = [
+                    w for w, good in (("off", n.power), ("cut off", n.network), ("no slurmd", n.slurmd)) if not good
+                ]
+                typer.echo(f"  {n.name:<12} {n.address:<14} {n.state:<12} {', '.join(faults[:2])}".rstrip())
+    if not found.up:
+        raise typer.Exit(4)
+
+
+@app.command("down", epilog="Example: pipshpc lab down --purge")
+def down(
+    folder: Folder = None,
+    purge: Annotated[bool, typer.Option("--purge", help="Also remove its files: logs, accounts, nodes' /tmp.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End what the lab started, and nothing else; remove its network and its scratch folder."""
+    from pipshpc.lab.cluster import stop_lab
+    from pipshpc.lab.layout import default_folder
+
+    stopped = stop_lab(folder or default_folder(), purge)
+    if as_json:
+        _write_json({"stopped": stopped})
+    else:
+        typer.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing of the lab ran")
+
+
+@app.command("env", epilog='Example: eval "$(pipshpc lab env)"')
+def env(folder: Folder = None, cluster: Cluster = "", as_json: AsJson = False) -> None:
+    """Print the lines that make a shell's commands (sbatch, squeue, ...) go to the lab."""
+    from pipshpc.lab.cluster import lab_environment
+
+    layout = _layout(folder)
+    settings = lab_environment(layout, layout.find_cluster(cluster) if cluster else "")
+    if as_json:
+        _write_json(settings)
+        return
+    for name, value in settings.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command("shell", epilog="Example: pipshpc lab shell --cluster sanya")
+def shell(folder: Folder = None, cluster: Cluster = "") -> None:
+    """Open a shell whose commands go to the lab."""
+    import os
+    import sys
+
+    from pipshpc.lab.cluster import shell_environment
+
+    layout = _layout(folder)
+    settings = shell_environment(layout, layout.find_cluster(cluster) if cluster else "")
+    program = os.environ.get("SHELL", "/bin/bash")
+    typer.echo(f"commands go to {settings['SLURM_CONF']}; leave by exit", err=True)
+    sys.stdout.flush()
+    os.execvpe(program, [program], settings)
+
+
+# ---- faults
+
+
+@break_app.command("kill-rank", epilog="Example: pipshpc lab break kill-rank 12 --node lab2")
+def kill_rank(
+    job: JobId,
+    node: Annotated[str, typer.Option(help="Node to look on; any if not given.")] = "",
+    rank: Annotated[int | None, typer.Option(help="Number of the rank; the last one if not given.")] = None,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Kill one MPI rank of a running job (kill -9)."""
+    from pipshpc.lab import faults
+
+    _tell(faults.kill_rank(_layout(folder), job, node, rank), as_json)
+
+
+@break_app.command("kill-slurmd", epilog="Example: pipshpc lab break kill-slurmd lab2")
+def kill_slurmd(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Kill a node's slurmd (kill -9); its job steps run on."""
+    from pipshpc.lab import faults
+
+    _tell(faults.kill_slurmd(_layout(folder), node), as_json)
+
+
+@break_app.command("start-slurmd", epilog="Example: pipshpc lab break start-slurmd lab2")
+def start_slurmd(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Start a slurmd that was killed."""
+    from pipshpc.lab import faults
+
+    _tell(faults.start_slurmd(_layout(folder), node), as_json)
+
+
+@break_app.command("power-off", epilog="Example: pipshpc lab break power-off lab3")
+def power_off(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Take a node's power: all that runs there is gone, nobody is told."""
+    from pipshpc.lab import faults
+
+    _tell(faults.power_off(_layout(folder), node), as_json)
+
+
+@break_app.command("power-on", epilog="Example: pipshpc lab break power-on lab3")
+def power_on(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Switch a node on again."""
+    from pipshpc.lab import faults
+
+    _tell(faults.power_on(_layout(folder), node), as_json)
+
+
+@break_app.command("cut-network", epilog="Example: pipshpc lab break cut-network lab3 --seconds 20")
+def cut_network(node: NodeName, seconds: Seconds = None, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Unplug a node's cable; what runs there runs on."""
+    from pipshpc.lab import faults
+
+    _tell(faults.cut_network(_layout(folder), node, seconds), as_json)
+
+
+@break_app.command("connect-network", epilog="Example: pipshpc lab break connect-network lab3")
+def connect_network(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Plug a node's cable in again."""
+    from pipshpc.lab import faults
+
+    _tell(faults.connect_network(_layout(folder), node), as_json)
+
+
+@break_app.command("fill-disk", epilog="Example: pipshpc lab break fill-disk --leave-kib 64")
+def fill_disk(
+    seconds: Seconds = None,
+    leave_kib: Annotated[int, typer.Option(help="What is to be left free.")] = 0,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the lab's scratch folder ($PIPSHPC_LAB_SCRATCH), and no other file system."""
+    from pipshpc.lab import faults
+
+    _tell(faults.fill_disk(_layout(folder), seconds, leave_kib), as_json)
+
+
+@break_app.command("free-disk", epilog="Example: pipshpc lab break free-disk")
+def free_disk(folder: Folder = None, as_json: AsJson = False) -> None:
+    """Remove what fill-disk wrote."""
+    from pipshpc.lab import faults
+
+    _tell(faults.free_disk(_layout(folder)), as_json)
+
+
+@break_app.command("stop-controller", epilog="Example: pipshpc lab break stop-controller --seconds 60")
+def stop_controller(
+    seconds: Seconds = None, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False
+) -> None:
+    """Stop slurmctld; jobs run on, commands fail."""
+    from pipshpc.lab import faults
+
+    _tell(faults.stop_controller(_layout(folder), cluster, seconds), as_json)
+
+
+@break_app.command("start-controller", epilog="Example: pipshpc lab break start-controller")
+def start_controller(cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False) -> None:
+    """Start a slurmctld that was stopped."""
+    from pipshpc.lab import faults
+
+    _tell(faults.restart_controller(_layout(folder), cluster), as_json)
+
+
+@break_app.command("preempt", epilog="Example: pipshpc lab break preempt 12 --seconds 10")
+def preempt(
+    job: JobId,
+    seconds: Annotated[int, typer.Option(help="How long the other job runs.")] = 5,
+    cluster: Cluster = "",
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a job of the partition high take the nodes of a job of the partition low."""
+    from pipshpc.lab import faults
+
+    _tell(faults.preempt(_layout(folder), job, cluster, seconds), as_json)
+
+
+@break_app.command("requeue", epilog="Example: pipshpc lab break requeue 12")
+def requeue(job: JobId, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False) -> None:
+    """Put a running job back into the queue (scontrol requeue)."""
+    from pipshpc.lab import faults
+
+    _tell(faults.requeue(_layout(folder), job, cluster), as_json)
+
+
+@break_app.command("walltime", epilog="Example: pipshpc lab break walltime 12 --seconds 5")
+def walltime(
+    job: JobId,
+    seconds: Annotated[int, typer.Option(help="How long the job has left; Slurm looks every 30 s.")] = 1,
+    cluster: Cluster = "",
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a running job reach its time limit soon (scontrol update)."""
+    from pipshpc.lab import faults
+
+    _tell(faults.shorten(_layout(folder), job, cluster, seconds), as_json)
+
+
+@break_app.command("drain", epilog="Example: pipshpc lab break drain lab4")
+def drain(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Let a node finish its jobs and get no new ones."""
+    from pipshpc.lab import faults
+
+    _tell(faults.drain(_layout(folder), node), as_json)
+
+
+@break_app.command("resume", epilog="Example: pipshpc lab break resume lab4")
+def resume(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+    """Give a drained or lost node back to the scheduler."""
+    from pipshpc.lab import faults
+
+    _tell(faults.resume(_layout(folder), node), as_json)
+
+
+def _tell(done: Any, as_json: bool) -> None:
+    if as_json:
+        _write_json(done)
+    else:
+        typer.echo(done.did)
+
+
+def _layout(folder: Path | None) -> Any:
+    from pipshpc.errors import SiteError
+    from pipshpc.lab.layout import default_folder, read_layout
+
+    path = (folder or default_folder()).absolute()
+    layout = read_layout(path)
+    if layout is None:
+        raise SiteError(f"{path}: there is no lab; bring one up by `pipshpc lab up{_dir_words(folder)}`")
+    return layout
+
+
+def _dir_words(folder: Path | None) -> str:
+    return f" --dir {shlex.quote(str(folder))}" if folder else ""
+
+
+def _write_json(data: Any) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(data, enc_hook=str), indent=2).decode())

@@ -1,0 +1,85 @@
+"""A lab of its own for the tests: 4 nodes, with accounting, in the build folder."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pipshpc.lab.cluster import lab_environment, start_lab, stop_lab
+from pipshpc.lab.layout import Layout, template
+from pipshpc.slurm import Cluster, poll
+
+ROOT = Path(__file__).parents[2]
+
+
+def why_not():
+    """Return why no lab can be brought up here; empty where it can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    check = subprocess.run([template("install.sh"), "--check"], capture_output=True, text=True, check=False)
+    if check.returncode:
+        return f"{check.stdout.strip()} (envs/lab/install.sh)"
+    spaces = subprocess.run(["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "true"], check=False)
+    return "the kernel gives no namespaces" if spaces.returncode else ""
+
+
+@pytest.fixture(scope="session")
+def lab_folder():
+    """Return a function that gives a fresh folder for a lab; all labs are brought down in the end."""
+    if reason := why_not():
+        pytest.skip(reason)
+    made = []
+
+    def make(name):
+        made.append(Path(os.environ.get("PIPSHPC_TEST_LABS", ROOT / "build")) / f"lab-{os.getpid()}-{name}")
+        return made[-1]
+
+    yield make
+    for folder in made:
+        stop_lab(folder, purge=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def whole_lab(lab_folder):
+    folder = lab_folder("a")
+    return start_lab(Layout(folder=str(folder), scratch_mib=64), folder)[0]
+
+
+@pytest.fixture
+def lab(whole_lab):
+    """The lab, mended before each test."""
+    start_lab(None, whole_lab.path)
+    yield whole_lab
+    subprocess.run(["scancel", "--user=root"], env=environment(whole_lab), timeout=20, check=False)
+    deadline = time.monotonic() + 30
+    while call(whole_lab, "squeue", "--noheader") and time.monotonic() < deadline:
+        time.sleep(0.3)
+
+
+def environment(lab):
+    return {**os.environ, **lab_environment(lab)}
+
+
+def call(lab, *words):
+    """Run a client command in the lab and return what it wrote."""
+    done = subprocess.run(words, env=environment(lab), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def cluster(lab):
+    return Cluster(conf=str(lab.conf("lab")), timeout_s=10)
+
+
+def wait_for(cluster, job, *states, patience_s=40):
+    """Wait until a job is in one of the states, and return what is known of it."""
+    deadline = time.monotonic() + patience_s
+    while (state := poll(cluster, [job])[job]).state not in states:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.3)
+    return state

@@ -1,0 +1,175 @@
+"""Each fault does what it says, Slurm notices, and the lab can be mended."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipshpc.errors import SiteError
+from pipshpc.lab import faults
+from pipshpc.lab.cluster import node_states, read_status, start_lab
+from pipshpc.slurm import UNKNOWN, poll
+from tests.lab.conftest import ROOT, call, environment, wait_for
+
+pytestmark = pytest.mark.lab
+
+LOOP = "from mpi4py import MPI\nimport time\nfor k in range(1200): MPI.COMM_WORLD.allreduce(k); time.sleep(0.1)\n"
+
+
+@pytest.fixture
+def spinning(lab, cluster):
+    """Return a function that starts a job of 2 x 2 ranks and gives its number once they run."""
+    program = lab.path / "loop.py"
+    program.write_text(LOOP)
+
+    def start(*options, nodes="lab1,lab2"):
+        words = [
+            "--parsable",
+            "-N2",
+            "--ntasks-per-node=2",
+            "-w",
+            nodes,
+            f"--output={lab.path}/log/job-%j.log",
+            *options,
+        ]
+        job = call(lab, "sbatch", *words, f"--wrap=exec srun --mpi=pmix {sys.executable} {program}")
+        deadline = time.monotonic() + 30
+        while len([r for n in lab.all_nodes() for r in faults.find_ranks(lab, job, n)]) < 4:
+            assert time.monotonic() < deadline, poll(cluster, [job])
+            time.sleep(0.1)
+        return job
+
+    return start
+
+
+def state_of(lab, node, *wanted, patience_s=30):
+    deadline = time.monotonic() + patience_s
+    while (state := node_states(lab, "lab").get(node, "")) not in wanted:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.3)
+    return state
+
+
+def test_a_killed_rank_ends_the_job(lab, cluster, spinning):
+    job = spinning()
+    done = faults.kill_rank(lab, job, "lab2", 2)
+    assert done.facts["node"] == "lab2"
+    state = wait_for(cluster, job, "FAILED")
+    assert state.exit_code == 9 and state.restarts == 0
+    with pytest.raises(SiteError, match="no rank found"):
+        faults.kill_rank(lab, job)
+
+
+def test_without_slurmd_the_ranks_live_on(lab, spinning):
+    job = spinning()
+    faults.kill_slurmd(lab, "lab2")
+    assert len(faults.find_ranks(lab, job, lab.find_node("lab2"))) == 2
+    assert not read_status(lab).clusters[0].nodes[1].slurmd
+    time.sleep(2)
+    faults.start_slurmd(lab, "lab2")
+    time.sleep(2)
+    assert len(faults.find_ranks(lab, job, lab.find_node("lab2"))) == 2
+    state_of(lab, "lab2", "allocated")
+
+
+def test_a_node_without_power_is_found_out_and_comes_back(lab, cluster, spinning):
+    job = spinning("--no-requeue")
+    assert faults.power_off(lab, "lab2").facts["processes"] > 2
+    assert not faults.find_ranks(lab, job, lab.find_node("lab2"))
+    state = wait_for(cluster, job, "NODE_FAIL")
+    assert state.ended
+    state_of(lab, "lab2", "down*", "down")
+    faults.power_on(lab, "lab2")
+    state_of(lab, "lab2", "idle")
+
+
+def test_a_cut_node_is_lost_and_its_ranks_do_not_know(lab, cluster, spinning):
+    job = spinning("--no-requeue")
+    faults.cut_network(lab, "lab2")
+    assert len(faults.find_ranks(lab, job, lab.find_node("lab2"))) == 2
+    wait_for(cluster, job, "NODE_FAIL")
+    faults.connect_network(lab, "lab2")
+    state_of(lab, "lab2", "idle", patience_s=60)
+    assert not faults.find_ranks(lab, job, lab.find_node("lab2"))
+
+
+def test_a_short_cut_costs_nothing(lab, cluster, spinning):
+    job = spinning()
+    assert "connected it again" in faults.cut_network(lab, "lab2", seconds=2).did
+    time.sleep(2)
+    assert poll(cluster, [job])[job].state == "RUNNING"
+
+
+def test_the_disk_can_be_filled_and_freed(lab):
+    done = faults.fill_disk(lab)
+    assert done.facts["left_kib"] < 8
+    with pytest.raises(OSError, match="No space left"):
+        (lab.scratch / "more").write_bytes(b"\0" * 100_000)
+    write = ["srun", "-w", "lab3", "dd", "if=/dev/zero", f"of={lab.scratch}/other", "bs=64k", "count=1"]
+    said = subprocess.run(write, env=environment(lab), capture_output=True, text=True, timeout=30, check=False)
+    assert "No space left" in said.stderr
+    assert faults.free_disk(lab).facts["left_kib"] > 60_000
+    assert faults.fill_disk(lab, leave_kib=1000).facts["left_kib"] >= 1000
+    faults.free_disk(lab)
+
+
+def test_without_controller_a_job_runs_on_and_its_state_is_unknown(lab, cluster, spinning):
+    job = spinning()
+    faults.stop_controller(lab)
+    # Without squeue, sacct still answers; without either, nothing is known.
+    assert poll(cluster, [job])[job].state in ("RUNNING", UNKNOWN)
+    assert len(faults.find_ranks(lab, job, lab.find_node("lab2"))) == 2
+    faults.restart_controller(lab)
+    wait_for(cluster, job, "RUNNING")
+
+
+def test_a_job_of_high_preempts_one_of_low(lab, cluster, spinning):
+    job = spinning("--partition=low", "--requeue")
+    by = faults.preempt(lab, job, seconds=1).facts["by"]
+    assert poll(cluster, [job])[job].state in ("PENDING", "COMPLETING")
+    wait_for(cluster, by, "COMPLETED")
+    wait_for(cluster, job, "RUNNING")
+    states = call(lab, "sacct", "-nPXD", "-j", job, "-o", "State").split()
+    assert states[0] == "PREEMPTED"
+    with pytest.raises(SiteError, match="wanted RUNNING in low"):
+        faults.preempt(lab, by)
+
+
+def test_a_job_is_requeued(lab, cluster, spinning):
+    job = spinning("--requeue")
+    faults.requeue(lab, job)
+    wait_for(cluster, job, "PENDING")
+    assert wait_for(cluster, job, "RUNNING").nodes == "lab[1-2]"
+
+
+def test_a_job_reaches_its_time_limit(lab, cluster, spinning):
+    job = spinning("--time=10", "--no-requeue")
+    faults.shorten(lab, job, seconds=1)
+    state = wait_for(cluster, job, "TIMEOUT", patience_s=60)
+    assert state.told_by == "sacct"
+
+
+def test_a_drained_node_gets_no_jobs(lab):
+    faults.drain(lab, "lab1")
+    assert call(lab, "srun", "hostname") == "lab2"
+    faults.resume(lab, "lab1")
+    state_of(lab, "lab1", "idle")
+
+
+def test_up_mends_everything(lab):
+    faults.kill_slurmd(lab, "lab1")
+    faults.power_off(lab, "lab2")
+    faults.cut_network(lab, "lab3")
+    faults.stop_controller(lab)
+    assert not read_status(lab).up
+    assert start_lab(None, lab.path) == (lab, True)
+    assert read_status(lab).up
+    assert sorted(call(lab, "srun", "-N4", "hostname").split()) == ["lab1", "lab2", "lab3", "lab4"]
+
+
+def test_faults_by_command_tell_what_they_did(lab):
+    words = [sys.executable, "-m", "pipshpc.cli", "lab", "break", "fill-disk", "--seconds", "0.1", "--json"]
+    said = call(lab, *words)
+    assert '"fault": "fill-disk"' in said and "freed it again" in said
+    assert str(ROOT)
