@@ -15,7 +15,7 @@ from pipshpc.ledger import ledger_path, parts_of
 from pipshpc.run import Report
 
 pytestmark = pytest.mark.mpi
-MANY = {"grid": "0.1deg", "chunk": [60, 60]}  # 1800 blocks, a few seconds of work
+MANY = {"grid": "0.05deg", "chunk": [120, 120]}  # 1800 blocks, a few seconds of work
 
 
 def done_blocks(process):
