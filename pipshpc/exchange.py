@@ -127,6 +127,7 @@ class Funnel:
         self._waiting: dict[int, dict[int, tuple[int, Chunks]]] = {p: {} for p in self._mine}
         self._next = dict.fromkeys(self._mine, 0)
         self.received = dict.fromkeys(self._mine, 0)
+        self.written = dict.fromkeys(self._mine, 0)
         self._sent: deque[tuple[Any, bytes]] = deque()
 
     def put(self, product: int, item: int, chunks: Chunks) -> None:
@@ -158,11 +159,20 @@ class Funnel:
         waiting[item] = sum(len(c.values) + len(c.counts) for c in chunks), chunks
         self.received[product] += 1
         while self._next[product] in waiting:
-            self._write(product, self._next[product], waiting.pop(self._next[product])[1])
+            self._write_one(product, self._next[product])
             self._next[product] += 1
         while waiting and sum(size for size, _ in waiting.values()) > self._limit:
-            first = min(waiting)
-            self._write(product, first, waiting.pop(first)[1])
+            self._write_one(product, min(waiting))
+
+    def _write_one(self, product: int, item: int) -> None:
+        self._write(product, item, self._waiting[product].pop(item)[1])
+        self.written[product] += 1
+
+    def rescue(self) -> None:
+        """Write what waits for an earlier block at once: this rank may be killed any moment."""
+        for product, waiting in self._waiting.items():
+            for item in sorted(waiting):
+                self._write_one(product, item)
 
     def finish(self, made: int, stopped: bool) -> bool:
         """Wait until what all ranks have made is written; return whether any of them was told to stop.
@@ -178,13 +188,13 @@ class Funnel:
         while not told or self._sent or any(count < everybody[0] for count in self.received.values()):
             told = told or request.Test()
             self.progress()
+            if stopped:
+                self.rescue()
             time.sleep(0.0001)
         for product, waiting in self._waiting.items():
             for item in sorted(waiting):  # after an overflow, or where a stop left holes
-                self._write(product, item, waiting[item][1])
-            waiting.clear()
-            self._next[product] = 0
-            self.received[product] = 0
+                self._write_one(product, item)
+            self._next[product] = self.received[product] = self.written[product] = 0
         return bool(everybody[1])
 
 

@@ -240,7 +240,7 @@ class _Work:
                 for product, chunks in enumerate(products):
                     funnel.put(product, item, chunks)
                 funnel.progress()
-                self._beat(self.blocks_done + funnel.received.get(0, 0))
+                self._beat(self.blocks_done + funnel.written.get(0, 0))
             with self.clock.stage("wait"):
                 stopped = funnel.finish(made, self.stop.told)
                 counter.free()
