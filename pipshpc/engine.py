@@ -87,7 +87,7 @@ def _provider(site: Site, key: str) -> Any:
     from parsl.providers import LocalProvider, SlurmProvider
 
     if site.scheduler.kind == "local":
-        return LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher())
+        return LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher())  # type: ignore[no-untyped-call]
 
     class PromptSlurmProvider(SlurmProvider):
         """Parsl asks Slurm once a minute, which is long for a lost block."""
