@@ -20,8 +20,8 @@ DIGEST_BYTES = 16
 class Chunk(NamedTuple):
     """One block and window of one product, as stored, with the digests of what is in it."""
 
-    values: bytes | memoryview
-    counts: bytes | memoryview
+    values: bytes | bytearray | memoryview
+    counts: bytes | bytearray | memoryview
     values_digest: bytes
     counts_digest: bytes
 

@@ -21,6 +21,7 @@ from pipshpc.exchange import Chunk
 if TYPE_CHECKING:
     from pipshpc.task import Task
 
+Buffer = bytes | bytearray | memoryview
 HEAD = "pipshpc-ledger-1"
 SUFFIX = ".ledger"
 
@@ -88,7 +89,7 @@ def read_line(line: str) -> Entry | None:
         return None
 
 
-def check_of(values: bytes | memoryview, counts: bytes | memoryview) -> str:
+def check_of(values: Buffer, counts: Buffer) -> str:
     """Return the checksum of the stored bytes of one block and window."""
     digest = xxhash.xxh3_64(values)
     digest.update(counts)

@@ -9,6 +9,7 @@ figures against collective writing through HDF5's own filters.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import struct
@@ -39,10 +40,11 @@ LEVEL = 1
 SAMPLE_BYTES = 16384  # of the low bytes, to see whether they shrink
 STORE_RATIO = 0.85
 NEAR_END_BYTES, HEAD_BYTES = 4096, 64
+WRITEBACK_BYTES = 8 << 20
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
-def encode(values: npt.NDArray[Any], fill: Any = None) -> bytes:
+def encode(values: npt.NDArray[Any], fill: Any = None) -> bytes | bytearray:
     """Return one chunk as HDF5 stores it; empty where every value is `fill`, which needs no storage."""
     raw = values.reshape(-1).view(np.uint8)
     if is_constant(raw, values.itemsize):
@@ -53,14 +55,16 @@ def encode(values: npt.NDArray[Any], fill: Any = None) -> bytes:
     return _encode(raw, values.itemsize)
 
 
-def _encode(raw: npt.NDArray[np.uint8], itemsize: int) -> bytes:
+def _encode(raw: npt.NDArray[np.uint8], itemsize: int) -> bytearray:
     planes = shuffle(raw, itemsize)
-    packed = _deflate_high(planes) if itemsize == 2 else isal_zlib.compress(planes, LEVEL)
-    return packed + int(fletcher32(packed)).to_bytes(4, "little")
+    parts = _deflate_high(planes) if itemsize == 2 else [isal_zlib.compress(planes, LEVEL)]
+    packed = bytearray().join(parts)
+    packed += int(fletcher32(packed)).to_bytes(4, "little")
+    return packed
 
 
-def _deflate_high(planes: bytes) -> bytes:
-    """Return a zlib stream of shuffled 16-bit values whose low bytes are stored as they are where they are noise.
+def _deflate_high(planes: bytes) -> list[bytes | memoryview]:
+    """Return the parts of a zlib stream of shuffled 16-bit values; low bytes that are noise are stored as they are.
 
     The low bytes of a measured field hardly shrink, and trying costs most of
     the time (decision record 0002). A sample decides, so the choice depends on
@@ -68,22 +72,22 @@ def _deflate_high(planes: bytes) -> bytes:
     """
     half = len(planes) // 2
     if half < 4 * SAMPLE_BYTES:
-        return bytes(isal_zlib.compress(planes, LEVEL))
+        return [isal_zlib.compress(planes, LEVEL)]
     low = memoryview(planes)[:half]
     sample = low[(half - SAMPLE_BYTES) // 2 :][:SAMPLE_BYTES]
     if len(isal_zlib.compress(sample, LEVEL)) < STORE_RATIO * SAMPLE_BYTES:
-        return bytes(isal_zlib.compress(planes, LEVEL))
+        return [isal_zlib.compress(planes, LEVEL)]
     parts: list[bytes | memoryview] = [b"\x78\x01"]
     for at in range(0, half, 65535):
         piece = low[at : at + 65535]
         parts += [struct.pack("<BHH", 0, len(piece), len(piece) ^ 0xFFFF), piece]
     parts.append(isal_zlib.compress(memoryview(planes)[half:], LEVEL, wbits=-15))
     parts.append(struct.pack(">I", isal_zlib.adler32(planes)))
-    return b"".join(parts)
+    return parts
 
 
 @lru_cache(maxsize=64)
-def _encode_constant(dtype: str, item: bytes, size: int) -> bytes:
+def _encode_constant(dtype: str, item: bytes, size: int) -> bytearray:
     values = np.full(size, np.frombuffer(item, dtype)[0])
     return _encode(values.view(np.uint8), values.itemsize)
 
@@ -119,6 +123,13 @@ def _digest_constant(dtype: str, item: bytes, shape: tuple[int, ...]) -> bytes:
     return chunk_digest(np.full(shape, np.frombuffer(item, dtype)[0]))
 
 
+def start_writeback(fd: int) -> None:
+    """Let the disk begin with what has been written, so that the last fsync has little left to wait for."""
+    with contextlib.suppress(AttributeError):  # Linux only
+        # 2 is SYNC_FILE_RANGE_WRITE: start, do not wait; a length of 0 is the whole file.
+        ctypes.CDLL(None).sync_file_range(fd, ctypes.c_int64(0), ctypes.c_int64(0), 2)
+
+
 class ProductFile:
     """One product file being written; nothing bears its final name before `publish`.
 
@@ -149,6 +160,7 @@ class ProductFile:
         self.values, self.counts = _create(self.file, task, self.card)
         self.ledger = Ledger(self.part, task.id)
         self._fd = os.open(self.part, os.O_RDONLY)
+        self._unsent = 0
 
     def write(self, block: tuple[int, int], windows: Sequence[int], chunks: Sequence[Chunk]) -> None:
         """Store the encoded chunks of one block, one per window, and note that they are there.
@@ -159,6 +171,10 @@ class ProductFile:
             Where the disk takes no more.
         """
         self.ledger.add([self._write_one(block, w, c) for w, c in zip(windows, chunks, strict=True)])
+        self._unsent += sum(len(c.values) + len(c.counts) for c in chunks)
+        if self._unsent > WRITEBACK_BYTES:
+            start_writeback(self._fd)
+            self._unsent = 0
 
     def _write_one(self, block: tuple[int, int], window: int, chunk: Chunk) -> Entry:
         places = []
@@ -180,7 +196,7 @@ class ProductFile:
         check = check_of(chunk.values, chunk.counts)
         return Entry(window, block, places[0], places[1], chunk.values_digest, chunk.counts_digest, check)
 
-    def _offset(self, dataset: h5py.Dataset, at: tuple[int, int, int], data: bytes | memoryview) -> int:
+    def _offset(self, dataset: h5py.Dataset, at: tuple[int, int, int], data: bytes | bytearray | memoryview) -> int:
         """Return where the chunk just written lies.
 
         HDF5 puts it near the end of the file, before what is left of its block
