@@ -111,7 +111,7 @@ class Slots:
     count : slots of each rank
     """
 
-    def __init__(self, comm: Any, node: Any, slot_bytes: int, count: int = 6) -> None:
+    def __init__(self, comm: Any, node: Any, slot_bytes: int, count: int = 4) -> None:
         from mpi4py import MPI
 
         self.slot_bytes = slot_bytes
