@@ -16,6 +16,7 @@ LONGEST_WAIT_S = 30.0
 
 # What launchers and Slurm say when a rank or node is gone, as opposed to the program's own failing.
 _LOST = ("NODE FAILURE", "Node failure", "DUE TO PREEMPTION", "DUE TO TIME LIMIT", "DUE TO JOB REQUEUE", "BOOT_FAIL")
+_BLOCK_LOST = ("ManagerLost", "WorkerLost", "BadStateException", "TooManyJobFailures")  # Parsl's words
 _SILENT = ("Unable to contact slurm controller", "Socket timed out", "Unable to create step", "Connection refused")
 _MEMORY = ("oom-kill", "OUT_OF_MEMORY", "Out Of Memory", "oom_kill")
 _FULL = ("No space left on device", "Disk quota exceeded")
@@ -75,8 +76,8 @@ def judge(code: int | None, error: str, log: str, before: Attempts) -> Verdict:
         return _again("STOPPED", sentence or "told to stop", before)
     if code in (SpecError.exit_code, InputError.exit_code, SiteError.exit_code) and sentence:
         return Verdict("INPUT", sentence, "never")
-    if code is None:
-        return _again("NODE_FAIL", error or "the block was lost", before)
+    if code is None and any(word in error for word in _BLOCK_LOST):
+        return _again("NODE_FAIL", error, before)
     if lost:
         return _again(lost.removeprefix("DUE TO ").replace(" ", "_").upper(), f"Slurm says: {lost}", before)
     if code == OutputError.exit_code or any(word in log for word in _FULL):
@@ -85,7 +86,7 @@ def judge(code: int | None, error: str, log: str, before: Attempts) -> Verdict:
         return _wait("CONTROLLER", "the Slurm controller did not answer", before)
     if any(word in log for word in _MEMORY):
         return _charge("OUT_OF_MEMORY", "the task was killed for using more memory than it asked for", before)
-    return _charge("FAILED", sentence or f"exit code {code}", before)
+    return _charge("FAILED", sentence or error or f"exit code {code}", before)
 
 
 def _again(cause: str, reason: str, before: Attempts) -> Verdict:
