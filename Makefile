@@ -17,7 +17,7 @@ endif
 PYTHON_FILES := pipshpc cext setup.py $(wildcard tests benchmarks jobs)
 SHELL_FILES := envs/*.sh .ci/run
 
-.PHONY: help setup setup-dev build demo test lint format bench doctor lock clean
+.PHONY: help setup setup-dev build demo test test-lab lint format bench doctor lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -30,12 +30,19 @@ setup-dev: ## the same, and what tests, linters and benchmarks need
 
 build: setup ## build the kernels
 
+# The analysis file lies beside the project where reference data are; elsewhere the atmosphere is an idealised one.
+ANALYSIS := $(wildcard ../shared/data/global/flxf2006040100.grb)
+DEMO := $(if $(ANALYSIS),demo,demo_idealised)
+
 demo: setup ## make one day of global 5 km radiation, with pictures
-	@pipshpc run jobs/campaigns/demo.yaml
+	@pipshpc run jobs/campaigns/$(DEMO).yaml
 
 # pytest comes last: its summary is the last line.
 test: lint ## run the linters and all tests
 	python -m pytest
+
+test-lab: setup-dev ## run the tests on a virtual Slurm cluster (root on Debian)
+	python -m pytest -m lab
 
 lint: setup-dev ## check format, style, types and scripts
 	ruff check $(PYTHON_FILES)

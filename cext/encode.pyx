@@ -22,26 +22,31 @@ cdef extern from *:
             out[2 * n + i] = (uint8_t)(in[i] >> 16); out[3 * n + i] = (uint8_t)(in[i] >> 24);
         }
     }
-    /* Fletcher's checksum over big-endian 16-bit words, folded every 360 words so that 32 bits hold the sums. */
+    /* Fletcher's checksum over big-endian 16-bit words, modulo 65535 as folding gives it: 65535 stands for
+     * sums that are a multiple of it, 0 for no sum at all. Runs of 360 words keep the sums of a run in 32 bits,
+     * and a run is a plain reduction, which the compiler turns into vector code. */
+    static uint32_t pips_fold(uint64_t x) { return x ? (uint32_t)((x - 1) % 65535) + 1 : 0; }
     static uint32_t pips_fletcher32(const uint8_t *data, size_t bytes) {
-        uint32_t a = 0, b = 0;
+        uint64_t a = 0, b = 0;
         size_t words = bytes / 2;
         while (words) {
-            size_t run = words > 360 ? 360 : words;
+            uint32_t run = words > 360 ? 360 : (uint32_t)words;
+            uint32_t one = 0, two = 0;
+            for (uint32_t i = 0; i < run; i++) {
+                uint32_t word = ((uint32_t)data[2 * i] << 8) | data[2 * i + 1];
+                one += word;
+                two += (run - i) * word;
+            }
+            b = pips_fold(b + run * a + two);
+            a = pips_fold(a + one);
+            data += 2 * run;
             words -= run;
-            for (; run; run--, data += 2) { a += ((uint32_t)data[0] << 8) | data[1]; b += a; }
-            a = (a & 0xffff) + (a >> 16);
-            b = (b & 0xffff) + (b >> 16);
         }
         if (bytes & 1) {
-            a += (uint32_t)data[0] << 8;
-            b += a;
-            a = (a & 0xffff) + (a >> 16);
-            b = (b & 0xffff) + (b >> 16);
+            a = pips_fold(a + ((uint32_t)data[0] << 8));
+            b = pips_fold(b + a);
         }
-        a = (a & 0xffff) + (a >> 16);
-        b = (b & 0xffff) + (b >> 16);
-        return (b << 16) | a;
+        return ((uint32_t)b << 16) | (uint32_t)a;
     }
     static int pips_constant(const uint8_t *p, size_t bytes, size_t item) {
         return bytes <= item || memcmp(p, p + item, bytes - item) == 0;

@@ -8,6 +8,7 @@ made by different numbers of ranks or another compressor can be compared.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -52,6 +53,9 @@ ChunkDigests = dict[tuple[str, tuple[int, ...]], bytes]
 
 def chunk_digest(values: npt.NDArray[Any]) -> bytes:
     """Return the 16 bytes that stand for the values of one chunk (of its part inside the dataset)."""
+    native = values.dtype.kind in "iuf" and values.dtype.isnative and sys.byteorder == "little"
+    if native and values.flags.c_contiguous and values.size:
+        return xxhash.xxh3_128_digest(values.reshape(-1).view(np.uint8).data)  # without a copy
     return xxhash.xxh3_128_digest(_value_bytes(values))
 
 

@@ -89,13 +89,19 @@ def hilbert_distance(row: IntArray, column: IntArray, extent: int) -> IntArray:
     return distance
 
 
-def cut(weights: npt.ArrayLike, parts: int) -> IntArray:
+def running_total(weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return (n + 1,) sums of all weights before each position, 0 first."""
+    return np.concatenate([[0.0], np.cumsum(np.asarray(weights, np.float64))])
+
+
+def cut(weights: npt.ArrayLike, parts: int, total: npt.NDArray[np.float64] | None = None) -> IntArray:
     """Cut a sequence of weights into `parts` runs of nearly equal weight.
 
     Parameters
     ----------
     weights : (n,) positive numbers along the curve
     parts : number of runs
+    total : `running_total` of the weights, for many cuts of the same ones
 
     Returns
     -------
@@ -105,7 +111,7 @@ def cut(weights: npt.ArrayLike, parts: int) -> IntArray:
         is closest to its share, so no run differs from the mean by more than
         the largest weight.
     """
-    total = np.concatenate([[0.0], np.cumsum(np.asarray(weights, np.float64))])
+    total = running_total(weights) if total is None else total
     targets = total[-1] * np.arange(1, parts) / parts
     right = np.searchsorted(total, targets, side="left")
     left = np.maximum(right - 1, 0)
@@ -113,8 +119,7 @@ def cut(weights: npt.ArrayLike, parts: int) -> IntArray:
     return np.concatenate([[0], np.maximum.accumulate(nearer), [total.size - 1]]).astype(np.int64)
 
 
-def imbalance(weights: npt.ArrayLike, bounds: IntArray) -> float:
-    """Return the largest run's weight over the mean weight of the runs."""
-    total = np.concatenate([[0.0], np.cumsum(np.asarray(weights, np.float64))])
-    parts = np.diff(total[bounds])
+def imbalance(weights: npt.ArrayLike, bounds: IntArray, total: npt.NDArray[np.float64] | None = None) -> float:
+    """Return the largest run's weight over the mean weight of the runs; see `cut` for `total`."""
+    parts = np.diff((running_total(weights) if total is None else total)[bounds])
     return float(parts.max() / parts.mean())

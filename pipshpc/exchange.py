@@ -20,8 +20,8 @@ DIGEST_BYTES = 16
 class Chunk(NamedTuple):
     """One block and window of one product, as stored, with the digests of what is in it."""
 
-    values: bytes | memoryview
-    counts: bytes | memoryview
+    values: bytes | bytearray | memoryview
+    counts: bytes | bytearray | memoryview
     values_digest: bytes
     counts_digest: bytes
 
@@ -79,17 +79,15 @@ class Counter:
         self._window.Free()
 
 
-def pack_message(item: int, chunks: Chunks) -> bytes:
-    """Put the encoded chunks of one block into one message."""
-    parts = [struct.pack("<qq", item, len(chunks))]
-    parts += [struct.pack("<qq", len(c.values), len(c.counts)) + c.values_digest + c.counts_digest for c in chunks]
-    for chunk in chunks:
-        parts += [chunk.values, chunk.counts]  # type: ignore[list-item]
-    return b"".join(parts)
+def message_parts(item: int, chunks: Chunks) -> list[Any]:
+    """Return the buffers that make the message of one block: a head, then the chunks as they are."""
+    head = [struct.pack("<qq", item, len(chunks))]
+    head += [struct.pack("<qq", len(c.values), len(c.counts)) + c.values_digest + c.counts_digest for c in chunks]
+    return [b"".join(head), *(part for c in chunks for part in (c.values, c.counts) if len(part))]
 
 
-def unpack_message(message: bytes | bytearray) -> tuple[int, Chunks]:
-    """Undo `pack_message`, without copying the chunks."""
+def unpack_message(message: Any) -> tuple[int, Chunks]:
+    """Read a message of `message_parts` from one buffer, without copying the chunks."""
     view = memoryview(message)
     item, count = struct.unpack_from("<qq", view, 0)
     head = 16 + 2 * DIGEST_BYTES
@@ -102,6 +100,44 @@ def unpack_message(message: bytes | bytearray) -> tuple[int, Chunks]:
     return item, chunks
 
 
+class Slots:
+    """Places in node memory where ranks put finished blocks for a writer on the same node.
+
+    Parameters
+    ----------
+    comm : communicator of all ranks of the task
+    node : communicator of the ranks that share memory
+    slot_bytes : size of one slot; larger blocks go by message
+    count : slots of each rank
+    """
+
+    def __init__(self, comm: Any, node: Any, slot_bytes: int, count: int = 4) -> None:
+        from mpi4py import MPI
+
+        self.slot_bytes = slot_bytes
+        self._window = MPI.Win.Allocate_shared(slot_bytes * count, 1, comm=node)
+        self.count, self.free = count, list(range(count))
+        # Rank of each rank of this node in `comm` -> its slots.
+        ranks = node.allgather(comm.rank)
+        self._memory = {r: np.asarray(self._window.Shared_query(k)[0], np.uint8) for k, r in enumerate(ranks)}
+
+    def reaches(self, rank: int) -> bool:
+        """Say whether a rank is on this node."""
+        return rank in self._memory
+
+    def view(self, rank: int, slot: int, size: int) -> npt.NDArray[np.uint8]:
+        """Return the first bytes of a slot of a rank."""
+        return self._memory[rank][slot * self.slot_bytes :][:size]
+
+    def release(self) -> None:
+        """Give the memory back (collective over the node)."""
+        self._memory.clear()
+        self._window.Free()
+
+
+BY_SLOT, TAKEN = 1000, 2000  # tags: a block lies in a slot (plus product); a slot may be used again
+
+
 class Funnel:
     """Brings the chunks of all ranks to the writer of each product, in the order of the blocks.
 
@@ -110,6 +146,7 @@ class Funnel:
     comm : communicator of all ranks of the task
     writers : rank that writes each product
     write : called as ``write(product, item, chunks)`` on the writer, items in ascending order
+    slots : memory for blocks whose writer is on the same node
     limit_bytes : where more than this waits for an earlier block, it is written out of order
     """
 
@@ -118,51 +155,102 @@ class Funnel:
         comm: Any,
         writers: Sequence[int],
         write: Callable[[int, int, Chunks], None],
+        slots: Slots | None = None,
         limit_bytes: int = 256 << 20,
     ) -> None:
         from mpi4py import MPI
 
         self._mpi, self._comm, self._writers, self._write, self._limit = MPI, comm, writers, write, limit_bytes
+        self._slots = slots
         self._mine = [p for p, rank in enumerate(writers) if rank == comm.rank]
-        self._waiting: dict[int, dict[int, tuple[int, Chunks]]] = {p: {} for p in self._mine}
+        self._waiting: dict[int, dict[int, tuple[int, Chunks, tuple[int, int] | None]]] = {p: {} for p in self._mine}
         self._next = dict.fromkeys(self._mine, 0)
         self.received = dict.fromkeys(self._mine, 0)
-        self._sent: deque[tuple[Any, bytes]] = deque()
+        self.written = dict.fromkeys(self._mine, 0)
+        self._sent: deque[tuple[Any, bytes]] = deque()  # request, and its buffer kept alive
 
     def put(self, product: int, item: int, chunks: Chunks) -> None:
         """Hand in the chunks of one block."""
         if self._writers[product] == self._comm.rank:
             self._arrive(product, item, chunks)
             return
-        message = pack_message(item, chunks)
-        self._sent.append((self._comm.Isend([message, self._mpi.BYTE], self._writers[product], product), message))
+        parts, writer = message_parts(item, chunks), self._writers[product]
+        size = sum(map(len, parts))
+        if self._slots is not None and self._slots.reaches(writer) and size <= self._slots.slot_bytes:
+            self._put_into_slot(product, writer, parts, size)
+            return
+        # One joined buffer: a derived datatype that gathers the parts saves a copy here and costs five in MPI.
+        self._send(b"".join(parts), writer, product)
         while len(self._sent) > 8:  # the writer is behind: do not pile up memory
             self.progress()
             if len(self._sent) > 8:
                 time.sleep(0.0002)
 
+    def _send(self, message: bytes, to: int, tag: int) -> None:
+        self._sent.append((self._comm.Isend([message, self._mpi.BYTE], to, tag), message))
+
+    def _put_into_slot(self, product: int, writer: int, parts: list[Any], size: int) -> None:
+        """Copy a block into a slot and tell the writer; this is the only copy on its way to the file."""
+        assert self._slots is not None
+        while not self._slots.free:  # the writer is behind
+            self.progress()
+            if not self._slots.free:
+                time.sleep(0.0002)
+        slot, at = self._slots.free.pop(), 0
+        target = self._slots.view(self._comm.rank, slot, size).data
+        for part in parts:
+            target[at : at + len(part)] = part
+            at += len(part)
+        self._send(struct.pack("<qq", slot, size), writer, BY_SLOT + product)
+
     def progress(self) -> None:
         """Take in what has arrived and forget what has been delivered."""
+        status = self._mpi.Status()
         while self._sent and self._sent[0][0].Test():
             self._sent.popleft()
+        while self._slots is not None and self._comm.Iprobe(self._mpi.ANY_SOURCE, TAKEN, status):
+            note = bytearray(8)
+            self._comm.Recv([note, self._mpi.BYTE], status.Get_source(), TAKEN)
+            self._slots.free.append(struct.unpack("<q", note)[0])
         for product in self._mine:
-            status = self._mpi.Status()
+            while self._slots is not None and self._comm.Iprobe(self._mpi.ANY_SOURCE, BY_SLOT + product, status):
+                note, source = bytearray(16), status.Get_source()
+                self._comm.Recv([note, self._mpi.BYTE], source, BY_SLOT + product)
+                slot, size = struct.unpack("<qq", note)
+                item, chunks = unpack_message(self._slots.view(source, slot, size).data)
+                self._arrive(product, item, chunks, (source, slot))
             while self._comm.Iprobe(self._mpi.ANY_SOURCE, product, status):
-                message = bytearray(status.Get_count(self._mpi.BYTE))
+                message = np.empty(status.Get_count(self._mpi.BYTE), np.uint8)
                 self._comm.Recv([message, self._mpi.BYTE], status.Get_source(), product)
                 item, chunks = unpack_message(message)
                 self._arrive(product, item, chunks)
 
-    def _arrive(self, product: int, item: int, chunks: Chunks) -> None:
+    def _arrive(self, product: int, item: int, chunks: Chunks, slot: tuple[int, int] | None = None) -> None:
         waiting = self._waiting[product]
-        waiting[item] = sum(len(c.values) + len(c.counts) for c in chunks), chunks
+        waiting[item] = sum(len(c.values) + len(c.counts) for c in chunks), chunks, slot
         self.received[product] += 1
         while self._next[product] in waiting:
-            self._write(product, self._next[product], waiting.pop(self._next[product])[1])
+            self._write_one(product, self._next[product])
             self._next[product] += 1
-        while waiting and sum(size for size, _ in waiting.values()) > self._limit:
-            first = min(waiting)
-            self._write(product, first, waiting.pop(first)[1])
+        while waiting and sum(entry[0] for entry in waiting.values()) > self._limit:
+            self._write_one(product, min(waiting))
+
+    def _write_one(self, product: int, item: int) -> None:
+        _, chunks, slot = self._waiting[product].pop(item)
+        self._write(product, item, chunks)
+        self.written[product] += 1
+        if slot is not None:
+            self._send(struct.pack("<q", slot[1]), slot[0], TAKEN)
+
+    def _lent(self) -> bool:
+        """Say whether a writer still holds a slot of this rank."""
+        return self._slots is not None and len(self._slots.free) < self._slots.count
+
+    def rescue(self) -> None:
+        """Write what waits for an earlier block at once: this rank may be killed any moment."""
+        for product, waiting in self._waiting.items():
+            for item in sorted(waiting):
+                self._write_one(product, item)
 
     def finish(self, made: int, stopped: bool) -> bool:
         """Wait until what all ranks have made is written; return whether any of them was told to stop.
@@ -175,16 +263,16 @@ class Funnel:
         mine, everybody = np.array([made, int(stopped)], np.int64), np.zeros(2, np.int64)
         request = self._comm.Iallreduce(mine, everybody, self._mpi.SUM)
         told = False
-        while not told or self._sent or any(count < everybody[0] for count in self.received.values()):
+        while not told or self._sent or self._lent() or any(n < everybody[0] for n in self.received.values()):
             told = told or request.Test()
             self.progress()
+            if stopped:
+                self.rescue()
             time.sleep(0.0001)
         for product, waiting in self._waiting.items():
             for item in sorted(waiting):  # after an overflow, or where a stop left holes
-                self._write(product, item, waiting[item][1])
-            waiting.clear()
-            self._next[product] = 0
-            self.received[product] = 0
+                self._write_one(product, item)
+            self._next[product] = self.received[product] = self.written[product] = 0
         return bool(everybody[1])
 
 

@@ -26,14 +26,16 @@ import numpy as np
 
 from pipshpc import catalogue
 from pipshpc.campaign import Campaign, load_campaign, read_box, read_time
-from pipshpc.errors import InputError, OutputError, PipshpcError, SiteError, Stopped
+from pipshpc.engine import Submit, start_engine
+from pipshpc.errors import InputError, OutputError, PipshpcError, SiteError
 from pipshpc.journal import Journal
 from pipshpc.ledger import remove_parts
 from pipshpc.plan import Offer, plan
 from pipshpc.run import Report
-from pipshpc.site import Site, launch_command, launch_environment, load_site
+from pipshpc.site import Site, launch_command, load_site
 from pipshpc.source import Source
 from pipshpc.task import Task, write_task
+from pipshpc.verdict import Attempts, judge
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Status:
     total: int
     done: int = 0
     running: dict[str, float] = field(default_factory=dict)  # task id -> share done
+    waiting: dict[str, str] = field(default_factory=dict)  # task id -> what the next attempt waits for
     failed: dict[str, str] = field(default_factory=dict)  # task id -> reason
     reports: list[Report] = field(default_factory=list)
     seconds: float = 0.0
@@ -62,6 +65,18 @@ class Prepared:
     tasks: list[Task]
     pending: list[Task]
     folder: Path  # journal, task files, logs
+
+    @property
+    def ranks(self) -> int:
+        """MPI ranks of a task: as ordered, or one for each core of a node."""
+        resources = self.campaign.resources
+        return resources.ranks or max(1, self.site.core_count // resources.threads)
+
+    @property
+    def at_once(self) -> int:
+        """Tasks that fit into one block at a time."""
+        cores = self.site.core_count * self.site.scheduler.block_nodes
+        return max(1, cores // (self.ranks * self.campaign.resources.threads))
 
     @property
     def output_bytes(self) -> int:
@@ -205,127 +220,111 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
         for task in prepared.pending:
             remove_parts(task, keep_resumable=True)  # the driver's lock says that nobody is writing
         begin = time.monotonic()
-        with _parsl(prepared) as submit:
+        key = f"pipshpc:{prepared.campaign.campaign}"
+        at_once, threads = prepared.at_once, prepared.campaign.resources.threads
+        with start_engine(prepared.site, prepared.folder, key, at_once, threads) as submit:
             _drive(prepared, submit, status, journal, watch or (lambda _: None), begin)
         status.seconds = time.monotonic() - begin
         journal.write("driver ended", done=status.done, failed=len(status.failed))
     return status
 
 
-@contextmanager
-def _parsl(prepared: Prepared) -> Iterator[Callable[[list[str], Path], Future[int]]]:
-    """Start Parsl on the site and yield a function that submits one command line."""
-    import parsl
-    from parsl.config import Config
-    from parsl.executors import HighThroughputExecutor
-    from parsl.launchers import SimpleLauncher
-    from parsl.providers import LocalProvider
+@dataclass
+class _Attempt:
+    """A task on its way."""
 
-    executor = HighThroughputExecutor(
-        label="pipshpc",
-        address="127.0.0.1",
-        max_workers_per_node=1,  # a task takes all cores of the block itself
-        cpu_affinity="none",
-        encrypted=False,  # loopback only
-        provider=LocalProvider(init_blocks=1, max_blocks=1, launcher=SimpleLauncher()),  # type: ignore[no-untyped-call]
-    )
-    config = Config(
-        executors=[executor],
-        run_dir=str(prepared.folder / "parsl"),
-        strategy="none",
-        initialize_logging=False,
-        usage_tracking=0,
-    )
-    kernel = parsl.load(config)
-
-    environment = launch_environment(prepared.site, prepared.campaign.resources.threads)
-
-    def launch_task(command: list[str], log: str) -> int:
-        import os
-        import subprocess
-
-        with open(log, "wb") as handle:  # noqa: PTH123 - runs on a worker, with plain imports only
-            return subprocess.run(
-                command,
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=handle,
-                stderr=handle,
-                check=False,
-            ).returncode
-
-    app = parsl.python_app(launch_task, data_flow_kernel=kernel)
-    try:
-        yield lambda command, log: app(command, str(log))
-    finally:
-        kernel.cleanup()
-        parsl.clear()
+    task: Task
+    attempts: Attempts = field(default_factory=Attempts)
+    not_before: float = 0.0
+    reason: str = ""  # why it waits
 
 
 def _drive(
-    prepared: Prepared,
-    submit: Callable[[list[str], Path], Future[int]],
-    status: Status,
-    journal: Journal,
-    watch: Callable[[Status], None],
-    begin: float,
+    prepared: Prepared, submit: Submit, status: Status, journal: Journal, watch: Callable[[Status], None], begin: float
 ) -> None:
-    """Submit all pending tasks, follow them, collect their reports."""
-    resources = prepared.campaign.resources
-    ranks = resources.ranks or max(1, prepared.site.core_count // resources.threads)
-    futures: dict[Future[int], Task] = {}
-    for task in prepared.pending:
-        files = _files(prepared.folder, task)
-        write_task(task, files["task"])
-        for name in ("progress", "report"):
-            files[name].unlink(missing_ok=True)
-        argv = [sys.executable, "-m", "pipshpc.run", str(files["task"]), "--threads", str(resources.threads)]
-        argv += ["--progress", str(files["progress"]), "--report", str(files["report"])]
-        argv += ["--attempt", f"{os.uname().nodename}.{os.getpid()}"]
-        command = launch_command(prepared.site, ranks, resources.threads, argv)
-        futures[submit(command, files["log"])] = task
-        journal.write("submitted", task=task.id, windows=task.windows[0], products=task.products)
-    while futures:
-        finished, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
-        for future in finished:
-            _conclude(prepared, futures.pop(future), future, status, journal)
-        status.running = {t.id: p for t in futures.values() if (p := _share(_files(prepared.folder, t)["progress"]))}
+    """Submit all pending tasks, follow them, judge what fails, collect the reports."""
+    waiting = [_Attempt(task) for task in prepared.pending]
+    running: dict[Future[int], _Attempt] = {}
+    for one in waiting:
+        write_task(one.task, _files(prepared.folder, one.task)["task"])
+    while waiting or running:
+        for one in [w for w in waiting if w.not_before <= time.monotonic()]:
+            waiting.remove(one)
+            running[_submit(prepared, one, submit, journal)] = one
+        finished = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)[0] if running else set()
+        if not running:
+            time.sleep(0.2)
+        judged = (_conclude(prepared, running.pop(future), future, status, journal) for future in finished)
+        waiting += [one for one in judged if one]
+        status.waiting = {one.task.id: one.reason for one in waiting if one.reason}
+        tasks = [one.task for one in running.values()]
+        status.running = {t.id: p for t in tasks if (p := _share(_files(prepared.folder, t)["progress"]))}
         status.seconds = time.monotonic() - begin
         watch(status)
 
 
-def _conclude(prepared: Prepared, task: Task, future: Future[int], status: Status, journal: Journal) -> None:
-    """Judge a finished task by its verified output, then by its exit code."""
+def _submit(prepared: Prepared, one: _Attempt, submit: Submit, journal: Journal) -> Future[int]:
+    """Hand one attempt to Parsl."""
+    resources, task = prepared.campaign.resources, one.task
     files = _files(prepared.folder, task)
+    for name in ("progress", "report", "log"):
+        files[name].unlink(missing_ok=True)
+    number = one.attempts.charged + one.attempts.uncharged + one.attempts.waited + 1
+    argv = [sys.executable, "-m", "pipshpc.run", str(files["task"]), "--threads", str(resources.threads)]
+    argv += ["--progress", str(files["progress"]), "--report", str(files["report"])]
+    argv += ["--attempt", f"{os.uname().nodename}.{os.getpid()}.{number}"]
+    command = launch_command(prepared.site, prepared.ranks, resources.threads, argv)
+    journal.write("submitted", task=task.id, attempt=number, windows=task.windows[0], products=task.products)
+    return submit(command, files["log"])
+
+
+def _conclude(
+    prepared: Prepared, one: _Attempt, future: Future[int], status: Status, journal: Journal
+) -> _Attempt | None:
+    """Judge a finished attempt by its verified output first; return what is to be tried again."""
+    task, files = one.task, _files(prepared.folder, one.task)
     if all(catalogue.is_complete(task.path(p), task.id) for p in task.products):
         status.done += 1
-        report = msgspec.json.decode(files["report"].read_bytes(), type=Report)
-        status.reports.append(report)
-        journal.write(
-            "completed",
-            task=task.id,
-            seconds=round(report.seconds, 3),
-            peak_mib=max(report.peak_mib),
-            blocks=report.blocks,
-            blocks_kept=report.blocks_kept,
-            missing_states=report.missing_states,
-        )
-        return
+        _collect(task, files["report"], status, journal)
+        return None
     error = future.exception()
-    text = files["log"].read_text(errors="replace").strip() if files["log"].exists() else ""
-    said = [line for line in text.splitlines() if line.startswith("error: ")]
+    log = files["log"].read_text(errors="replace") if files["log"].exists() else ""
     code = None if error else future.result()
-    reason = (
-        said[0].removeprefix("error: ")
-        if said
-        else f"exit code {code}, see {files['log']}"
-        if error is None
-        else str(error)
+    verdict = judge(code, f"{type(error).__name__}: {error}" if error else "", log, one.attempts)
+    journal.write(
+        "attempt ended",
+        task=task.id,
+        exit_code=code,
+        cause=verdict.cause,
+        reason=verdict.reason,
+        next=verdict.next,
+        charged=verdict.charged,
     )
-    status.failed[task.id] = reason
-    if code != Stopped.exit_code:
+    if verdict.next == "never":
+        status.failed[task.id] = verdict.reason
         remove_parts(task)
-    journal.write("failed", task=task.id, exit_code=code, reason=reason)
+        journal.write("failed", task=task.id, cause=verdict.cause, reason=verdict.reason)
+        return None
+    return _Attempt(task, verdict.count(one.attempts), time.monotonic() + verdict.wait_s, verdict.reason)
+
+
+def _collect(task: Task, path: Path, status: Status, journal: Journal) -> None:
+    """Note what a finished task reports; the report may be missing where its job died after the files were out."""
+    try:
+        report = msgspec.json.decode(path.read_bytes(), type=Report)
+    except (OSError, msgspec.DecodeError):
+        journal.write("completed", task=task.id)
+        return
+    status.reports.append(report)
+    journal.write(
+        "completed",
+        task=task.id,
+        seconds=round(report.seconds, 3),
+        peak_mib=max(report.peak_mib),
+        blocks=report.blocks,
+        blocks_kept=report.blocks_kept,
+        missing_states=report.missing_states,
+    )
 
 
 def _files(folder: Path, task: Task) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
 from pipshpc.task import Sample, Task
 
-FORCING_BYTES = 256 << 20  # forcing of one batch of windows, per node
+FORCING_BYTES = 96 << 20  # forcing of one batch of windows, per node
 
 
 @dataclass(frozen=True)

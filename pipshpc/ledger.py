@@ -12,7 +12,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
@@ -21,8 +21,34 @@ from pipshpc.exchange import Chunk
 if TYPE_CHECKING:
     from pipshpc.task import Task
 
+Buffer = bytes | bytearray | memoryview
 HEAD = "pipshpc-ledger-1"
 SUFFIX = ".ledger"
+
+
+INLINE_BYTES = 4096  # chunks up to this size are kept in the ledger itself: HDF5 gathers small ones anywhere
+
+
+class Place(NamedTuple):
+    """Where the stored bytes of a chunk are: in the file, or here where they are few."""
+
+    offset: int
+    size: int  # 0: all missing, not stored
+    inline: bytes = b""
+
+    def text(self) -> str:
+        """Return the place as one word."""
+        return f"{self.offset}:{self.size}:{self.inline.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read what `text` wrote, or raise `ValueError`."""
+        offset, size, inline = text.split(":")
+        return cls(int(offset), int(size), bytes.fromhex(inline))
+
+    def read(self, fd: int) -> bytes:
+        """Return the bytes."""
+        return self.inline if self.size <= INLINE_BYTES else os.pread(fd, self.size, self.offset)
 
 
 @dataclass(frozen=True)
@@ -31,40 +57,39 @@ class Entry:
 
     window: int
     block: tuple[int, int]
-    values: tuple[int, int]  # offset and size in the file; size 0: all missing, not stored
-    counts: tuple[int, int]
+    values: Place
+    counts: Place
     values_digest: bytes
     counts_digest: bytes
     check: str  # XXH3 of the stored bytes of both
 
     def line(self) -> str:
         """Return the entry as one line of the ledger."""
-        numbers = (self.window, *self.block, *self.values, *self.counts)
-        words = [*map(str, numbers), self.values_digest.hex(), self.counts_digest.hex(), self.check, "."]
+        words = [*map(str, (self.window, *self.block)), self.values.text(), self.counts.text()]
+        words += [self.values_digest.hex(), self.counts_digest.hex(), self.check, "."]
         return " ".join(words) + "\n"
 
 
 def read_line(line: str) -> Entry | None:
     """Read one line; None where it was cut short."""
     words = line.split(" ")
-    if len(words) != 11 or words[-1] != ".":
+    if len(words) != 9 or words[-1] != ".":
         return None
     try:
-        numbers = [int(word) for word in words[:7]]
         return Entry(
-            window=numbers[0],
-            block=(numbers[1], numbers[2]),
-            values=(numbers[3], numbers[4]),
-            counts=(numbers[5], numbers[6]),
-            values_digest=bytes.fromhex(words[7]),
-            counts_digest=bytes.fromhex(words[8]),
-            check=words[9],
+            window=int(words[0]),
+            block=(int(words[1]), int(words[2])),
+            values=Place.parse(words[3]),
+            counts=Place.parse(words[4]),
+            values_digest=bytes.fromhex(words[5]),
+            counts_digest=bytes.fromhex(words[6]),
+            check=words[7],
         )
     except ValueError:
         return None
 
 
-def check_of(values: bytes | memoryview, counts: bytes | memoryview) -> str:
+def check_of(values: Buffer, counts: Buffer) -> str:
     """Return the checksum of the stored bytes of one block and window."""
     digest = xxhash.xxh3_64(values)
     digest.update(counts)
@@ -149,13 +174,12 @@ class Kept:
 
     def _intact(self, part: Path, entry: Entry) -> bool:
         values, counts = self._read(part, entry)
-        return (len(values), len(counts)) == (entry.values[1], entry.counts[1]) and check_of(
-            values, counts
-        ) == entry.check
+        sizes = len(values), len(counts)
+        return sizes == (entry.values.size, entry.counts.size) and check_of(values, counts) == entry.check
 
     def _read(self, part: Path, entry: Entry) -> tuple[bytes, bytes]:
         fd = self._files[part]
-        return os.pread(fd, entry.values[1], entry.values[0]), os.pread(fd, entry.counts[1], entry.counts[0])
+        return entry.values.read(fd), entry.counts.read(fd)
 
     def blocks(self, windows: list[int]) -> set[tuple[int, int]]:
         """Return the blocks of which all these windows are kept."""

@@ -58,6 +58,8 @@ def follow(prepared: Prepared, quiet: bool = False) -> Status:
 
         def watch(status: Status) -> None:
             failed = f", {len(status.failed)} failed" if status.failed else ""
+            if status.waiting:
+                failed += f", {len(status.waiting)} waiting: {next(iter(status.waiting.values()))}"
             text = f"{prepared.campaign.campaign}: {status.done} of {status.total} tasks{failed}"
             bar.update(line, completed=status.share, description=text)
 

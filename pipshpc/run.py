@@ -30,7 +30,7 @@ from pipshpc import catalogue, store
 from pipshpc.chain import compile_chain, place_block, run_block
 from pipshpc.domain import Blocks, cut
 from pipshpc.errors import OutputError, PipshpcError, Stopped
-from pipshpc.exchange import Chunks, Counter, Funnel, together
+from pipshpc.exchange import Chunks, Counter, Funnel, Slots, together
 from pipshpc.inputs import Batch, Inputs, make_batches
 from pipshpc.ledger import Kept
 from pipshpc.product import Card
@@ -224,7 +224,10 @@ class _Work:
             with self.clock.stage("write"):
                 files[product].write(order[item], windows, chunks)
 
-        funnel = Funnel(self.comm, writers, write)
+        # The noise that is stored as it is keeps a block below its raw size; anything larger goes by message.
+        most = max(len(batch.windows) for batch in batches) * int(np.prod(self.task.chunk)) * 3
+        slots = Slots(self.comm, self.node, most)
+        funnel = Funnel(self.comm, writers, write, slots)
         for batch, there in zip(batches, kept, strict=True):
             order[:] = [block for block in map(tuple, curve.tolist()) if block not in there]
             windows[:] = batch.windows
@@ -240,7 +243,7 @@ class _Work:
                 for product, chunks in enumerate(products):
                     funnel.put(product, item, chunks)
                 funnel.progress()
-                self._beat(self.blocks_done + funnel.received.get(0, 0))
+                self._beat(self.blocks_done + funnel.written.get(0, 0))
             with self.clock.stage("wait"):
                 stopped = funnel.finish(made, self.stop.told)
                 counter.free()

@@ -45,6 +45,9 @@ class Scheduler(Record, frozen=True):
     constraint: str = ""
     time: str = ""
     max_nodes: int = 1
+    block_nodes: int = 1  # nodes of one pilot job
+    poll_s: int = 10  # how often the state of blocks is asked for
+    driver_address: str = ""  # of the machine that drives, as the nodes see it; found by itself if empty
     options: list[str] = []
 
 

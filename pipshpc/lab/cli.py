@@ -39,7 +39,7 @@ def up(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the lab up, as root: Slurm, its nodes, munge, accounting.
+    """Bring the lab up: Slurm, nodes, munge, accounting.
 
     What runs already is left alone; what broke is mended. Missing Debian packages are installed.
     """
@@ -106,7 +106,10 @@ def down(
     purge: Annotated[bool, typer.Option("--purge", help="Also remove its files: logs, accounts, nodes' /tmp.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """End what the lab started, and nothing else; remove its network and its scratch folder."""
+    """End what the lab started, and nothing else.
+
+    Its network and its scratch folder go as well.
+    """
     from pipshpc.lab.cluster import stop_lab
     from pipshpc.lab.layout import default_folder
 
@@ -117,9 +120,9 @@ def down(
         typer.echo(f"stopped: {', '.join(stopped)}" if stopped else "nothing of the lab ran")
 
 
-@app.command("env", epilog='Example: eval "$(pipshpc lab env)"')
+@app.command("env", epilog='Example: pipshpc lab env --cluster sanya; in a shell: eval "$(pipshpc lab env)"')
 def env(folder: Folder = None, cluster: Cluster = "", as_json: AsJson = False) -> None:
-    """Print the lines that make a shell's commands (sbatch, squeue, ...) go to the lab."""
+    """Print what makes sbatch, squeue, ... go to the lab."""
     from pipshpc.lab.cluster import lab_environment
 
     layout = _layout(folder)
@@ -132,8 +135,11 @@ def env(folder: Folder = None, cluster: Cluster = "", as_json: AsJson = False) -
 
 
 @app.command("shell", epilog="Example: pipshpc lab shell --cluster sanya")
-def shell(folder: Folder = None, cluster: Cluster = "") -> None:
-    """Open a shell whose commands go to the lab."""
+def shell(folder: Folder = None, cluster: Cluster = "", as_json: AsJson = False) -> None:
+    """Open a shell whose commands go to the lab.
+
+    With --json it only says which command the shell would be and its SLURM_CONF.
+    """
     import os
     import sys
 
@@ -142,6 +148,9 @@ def shell(folder: Folder = None, cluster: Cluster = "") -> None:
     layout = _layout(folder)
     settings = shell_environment(layout, layout.find_cluster(cluster) if cluster else "")
     program = os.environ.get("SHELL", "/bin/bash")
+    if as_json:
+        _write_json({"command": [program], "SLURM_CONF": settings["SLURM_CONF"]})
+        return
     typer.echo(f"commands go to {settings['SLURM_CONF']}; leave by exit", err=True)
     sys.stdout.flush()
     os.execvpe(program, [program], settings)
@@ -182,7 +191,7 @@ def start_slurmd(node: NodeName, folder: Folder = None, as_json: AsJson = False)
 
 @break_app.command("power-off", epilog="Example: pipshpc lab break power-off lab3")
 def power_off(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Take a node's power: all that runs there is gone, nobody is told."""
+    """Take a node's power: all that runs there is gone."""
     from pipshpc.lab import faults
 
     _tell(faults.power_off(_layout(folder), node), as_json)
@@ -219,7 +228,10 @@ def fill_disk(
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fill the lab's scratch folder ($PIPSHPC_LAB_SCRATCH), and no other file system."""
+    """Fill the lab's scratch folder and no other disk.
+
+    The folder is $PIPSHPC_LAB_SCRATCH.
+    """
     from pipshpc.lab import faults
 
     _tell(faults.fill_disk(_layout(folder), seconds, leave_kib), as_json)
@@ -259,7 +271,7 @@ def preempt(
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a job of the partition high take the nodes of a job of the partition low."""
+    """Let a job of high take the nodes of a job of low."""
     from pipshpc.lab import faults
 
     _tell(faults.preempt(_layout(folder), job, cluster, seconds), as_json)
@@ -281,7 +293,7 @@ def walltime(
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a running job reach its time limit soon (scontrol update)."""
+    """Let a running job reach its time limit soon."""
     from pipshpc.lab import faults
 
     _tell(faults.shorten(_layout(folder), job, cluster, seconds), as_json)

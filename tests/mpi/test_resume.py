@@ -1,6 +1,5 @@
-"""A task that is killed or told to stop goes on where it was, on any number of ranks, to the same bytes."""
+"""A task that is killed or told to stop goes on where it was, on any number of ranks, to the same content."""
 
-import hashlib
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ from pipshpc.ledger import ledger_path, parts_of
 from pipshpc.run import Report
 
 pytestmark = pytest.mark.mpi
-MANY = {"grid": "0.1deg", "chunk": [60, 60]}  # 1800 blocks, a second or two of work
+MANY = {"grid": "0.05deg", "chunk": [120, 120]}  # 1800 blocks, a few seconds of work
 
 
 def done_blocks(process):
@@ -39,10 +38,6 @@ def wait_until(check, seconds=60):
         time.sleep(0.01)
 
 
-def sha(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return {}
@@ -50,16 +45,16 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def undisturbed(make_task, start_ranks, tmp_path, whole):
-    """Digests of the file that an undisturbed run on one rank makes."""
+    """Digest of the file that an undisturbed run on one rank makes."""
     if not whole:
         task = make_task(output=tmp_path / "whole", **MANY)
         done = start_ranks(task, 1)
         assert done.returncode == 0, done.stderr
-        whole["sha"], whole["content"] = sha(task.path("rlds")), content_digest(task.path("rlds"))
-    return whole
+        whole["content"] = content_digest(task.path("rlds"))
+    return whole["content"]
 
 
-def finish(task, start_ranks, ranks, undisturbed, same_bytes=True):
+def finish(task, start_ranks, ranks, undisturbed):
     """Run again and check that it went on, and to what end."""
     process = start_ranks(task, ranks, wait=False)
     _, err = process.communicate(timeout=120)
@@ -67,9 +62,7 @@ def finish(task, start_ranks, ranks, undisturbed, same_bytes=True):
     report = msgspec.json.decode(process.report.read_bytes(), type=Report)
     path = task.path("rlds")
     assert is_complete(path, task.id)
-    # Blocks are written in order, so going on gives the same bytes; holes filled later give the same content.
-    assert content_digest(path) == undisturbed["content"]
-    assert sha(path) == undisturbed["sha"] or not same_bytes
+    assert content_digest(path) == undisturbed
     assert [p.name for p in path.parent.iterdir() if "part" in p.name] == []
     return report
 
@@ -78,7 +71,7 @@ def finish(task, start_ranks, ranks, undisturbed, same_bytes=True):
 def test_kill_9_of_a_rank_loses_at_most_a_block_per_rank(make_task, start_ranks, undisturbed, victim):
     task = make_task(**MANY)
     process = start_ranks(task, 2, wait=False)
-    wait_until(lambda: done_blocks(process) > 100)
+    wait_until(lambda: done_blocks(process) > 60)
     ranks_of(process)[victim].kill()
     process.communicate(timeout=60)
     assert process.returncode != 0
@@ -94,20 +87,20 @@ def test_kill_9_of_a_rank_loses_at_most_a_block_per_rank(make_task, start_ranks,
 def test_told_to_stop_it_stops_at_a_block_border(make_task, start_ranks, undisturbed, number):
     task = make_task(**MANY)
     process = start_ranks(task, 2, wait=False)
-    wait_until(lambda: done_blocks(process) > 100)
+    wait_until(lambda: done_blocks(process) > 60)
     os.kill(ranks_of(process)[1].pid, number)  # one rank hears it: all stop
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "stopped at a block border" in err
     assert len(parts_of(task.path("rlds"))) == 1
     report = finish(task, start_ranks, 1, undisturbed)
-    assert report.blocks_kept > 100
+    assert report.blocks_kept > 60
 
 
 def test_damaged_leftovers_are_made_again(make_task, start_ranks, undisturbed):
     task = make_task(**MANY)
     process = start_ranks(task, 2, wait=False)
-    wait_until(lambda: done_blocks(process) > 100)
+    wait_until(lambda: done_blocks(process) > 60)
     for rank in ranks_of(process):
         rank.kill()
     process.communicate(timeout=60)
@@ -117,13 +110,13 @@ def test_damaged_leftovers_are_made_again(make_task, start_ranks, undisturbed):
     part.write_bytes(raw)
     with ledger_path(part).open("a") as ledger:
         ledger.write("0 1 2 3")  # a line cut by the kill
-    finish(task, start_ranks, 2, undisturbed, same_bytes=False)
+    finish(task, start_ranks, 2, undisturbed)
 
 
 def test_leftovers_of_another_task_are_not_used(make_task, start_ranks):
     old = make_task(**MANY)
     process = start_ranks(old, 2, wait=False)
-    wait_until(lambda: done_blocks(process) > 100)
+    wait_until(lambda: done_blocks(process) > 60)
     for rank in ranks_of(process):
         rank.kill()
     process.communicate(timeout=60)

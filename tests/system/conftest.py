@@ -29,6 +29,6 @@ def product_file(tmp_path):
             for column in range(3):
                 part = slice(row * ROWS, (row + 1) * ROWS), slice(column * COLUMNS, (column + 1) * COLUMNS)
                 chunk = [np.ascontiguousarray(a[part]) for a in (packed, counts)]
-                file.write((row, column), window, make_chunk(*chunk, (ROWS, COLUMNS)))
+                file.write((row, column), [window], [make_chunk(*chunk, (ROWS, COLUMNS))])
     file.publish()
     return path

@@ -27,7 +27,9 @@ def commands(app=cli.app, path=()):
     for command in app.registered_commands:
         yield (*path, command.name)
     for group in app.registered_groups:
-        yield (*path, group.name)
+        callback = group.typer_instance.registered_callback
+        if callback is not None and callback.invoke_without_command is True:  # else it only holds commands
+            yield (*path, group.name)
         yield from commands(group.typer_instance, (*path, group.name))
 
 

@@ -30,8 +30,8 @@ LAYERS = (
         "catalogue",
         "run",
     },
-    {"slurm", "journal", "flow"},
-    {"coast", "quicklook", "progress", "probe", "doctor", "cli"},
+    {"slurm", "journal", "verdict", "engine", "flow"},
+    {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
 

@@ -14,9 +14,19 @@ from pipshpc.store import ProductFile, encode, make_chunk
 from tests.unit.test_plan import campaign, offer
 
 
-@pytest.mark.parametrize("dtype", ["i2", "u1", "f4"])
-def test_hdf5_reads_our_chunks(tmp_path, dtype):
-    values = (np.random.default_rng(0).normal(size=(37, 23)) * 50).astype(dtype)
+@pytest.mark.parametrize(
+    ("dtype", "shape", "noise"),
+    [
+        ("i2", (37, 23), 50),
+        ("u1", (37, 23), 50),
+        ("f4", (37, 23), 50),
+        ("i2", (360, 720), 500),
+        ("i2", (360, 720), 0.6),
+    ],
+)
+def test_hdf5_reads_our_chunks(tmp_path, dtype, shape, noise):
+    # Noise of 500 fills the low bytes, which are then stored; noise of 0.6 lets them shrink.
+    values = np.abs(np.random.default_rng(0).normal(size=shape) * noise).astype(dtype)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         dataset = file.create_dataset(
             "a", values.shape, dtype, chunks=values.shape, shuffle=values.itemsize > 1, compression="gzip",

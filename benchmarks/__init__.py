@@ -1,0 +1,1 @@
+"""Measurements of pipshpc and of its peers, side by side."""
