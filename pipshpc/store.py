@@ -1,8 +1,9 @@
 """Write product files: CF netCDF-4 in HDF5, whole chunks, published only when complete.
 
 Ranks encode their own chunks (shuffle, deflate by ISA-L, fletcher32); one
-writer rank per file takes them in the order of the blocks, so the bytes of a
-file do not depend on the number of ranks. Decision record 0002 has the
+writer rank per file takes them in the order of the blocks, so the layout of a
+file does not depend on the number of ranks (ISA-L now and then finds another,
+equally valid encoding of the same values, so bytes are not promised). Decision record 0002 has the
 figures against collective writing through HDF5's own filters.
 """
 

@@ -230,6 +230,7 @@ def _write_files(layout: Layout) -> None:
         for name in ("log", "run", "state", "spool"):
             (layout.cluster_folder(cluster) / name).mkdir(parents=True, exist_ok=True)
         _write(layout.conf(cluster), slurm_conf(layout, cluster, len(os.sched_getaffinity(0))))
+        _write(layout.conf(cluster).with_name("mpi.conf"), template("mpi.conf.in").read_text())
     for node in layout.all_nodes():
         (layout.cluster_folder(node.cluster) / "spool" / node.name).mkdir(exist_ok=True)
         layout.private_tmp(node).mkdir(parents=True, exist_ok=True)
