@@ -37,6 +37,9 @@ def measure(settings: Settings) -> Section:
     for steps in (short, long):
         efficiency = median[f"{steps} steps, 1 rank"] / (2 * median[f"{steps} steps, 2 ranks"])
         section.judge(f"efficiency on 2 ranks, {steps} steps", efficiency, 0.9)
+    # What a further step costs: opening, the first import and publishing once are the same for any length.
+    more = {r: median[f"{long} steps, {n}"] - median[f"{short} steps, {n}"] for r, n in ((1, "1 rank"), (2, "2 ranks"))}
+    section.judge("efficiency on 2 ranks, steady state", more[1] / (2 * more[2]), 0.9)
     section.judge("peak memory of a rank", max(peak.values()), 1024.0, at_least=False, unit="MiB")
     growth = peak[f"{long} steps, 2 ranks"] / peak[f"{short} steps, 2 ranks"]
     section.judge(f"growth of the peak, {short} to {long} steps", growth, GROWTH, at_least=False, unit="times")

@@ -17,7 +17,6 @@ class Resources(Record, frozen=True):
 
     ranks: int = 0  # 0: one per core of the site
     threads: int = 1
-    memory_mib: int = 1024
 
 
 class Campaign(Record, frozen=True):

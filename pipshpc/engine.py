@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -31,6 +32,10 @@ def start_engine(site: Site, folder: Path, key: str, at_once: int, threads: int)
     from parsl.executors import HighThroughputExecutor
     from parsl.jobs.error_handlers import windowed_error_handler
 
+    # Parsl starts its own programs by name; they lie beside this Python, activated or not.
+    beside = str(Path(sys.executable).parent)
+    if beside not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
     slurm = site.scheduler.kind == "slurm"
     executor = HighThroughputExecutor(
         label="pipshpc",

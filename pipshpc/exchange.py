@@ -59,12 +59,19 @@ class Counter:
         from mpi4py import MPI
 
         self._mpi = MPI
-        self._window = MPI.Win.Allocate(8 if node.rank == 0 else 0, 8, comm=node)
+        self._first = node.rank == 0
+        self._window = MPI.Win.Allocate(8 if self._first else 0, 8, comm=node)
         self._step = np.ones(1, np.int64)
         self._got = np.zeros(1, np.int64)
-        if node.rank == 0:
+        self.reset()
+        node.Barrier()
+
+    def reset(self) -> None:
+        """Begin again at 0; all ranks of the node must be done with the numbers, and meet before the next `take`."""
+        if self._first:
+            self._window.Lock(0, self._mpi.LOCK_EXCLUSIVE)
             np.asarray(self._window.tomemory(), np.uint8).view(np.int64)[:] = 0
-        self._window.Fence()
+            self._window.Unlock(0)
 
     def take(self, count: int = 1) -> int:
         """Return the next number, and skip `count` numbers."""

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from pipshpc.chain import Chain, sun_table
 from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
+from pipshpc.source import open_source
+from pipshpc.statics import open_static
 from pipshpc.task import Sample, Task
 
 FORCING_BYTES = 96 << 20  # forcing of one batch of windows, per node
@@ -102,8 +104,6 @@ class Inputs:
     """
 
     def __init__(self, task: Task, node: Any, check: bool) -> None:
-        from pipshpc.source import open_source
-
         self._node = node
         first = np.datetime64(task.windows[0].rstrip("Z"), "s")
         last = np.datetime64(task.windows[-1].rstrip("Z"), "s") + np.timedelta64(task.period_s, "s")
@@ -120,8 +120,6 @@ class Inputs:
         self.missing: dict[str, str] = {}  # times that could not be read, and why
         day = day_of_year(task.windows[len(task.windows) // 2])
         for name in (s.source for s in task.recipe.steps if s.kind == "static"):
-            from pipshpc.statics import open_static
-
             on_source = name.endswith("_in")  # a static field averaged over the forcing's cells
             field = open_static(name.removesuffix("_in"))
             grid = self.source.grid if on_source else field.grid

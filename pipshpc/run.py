@@ -228,6 +228,7 @@ class _Work:
         most = max(len(batch.windows) for batch in batches) * int(np.prod(self.task.chunk)) * 3
         slots = Slots(self.comm, self.node, most)
         funnel = Funnel(self.comm, writers, write, slots)
+        counter = Counter(self.node)
         for batch, there in zip(batches, kept, strict=True):
             order[:] = [block for block in map(tuple, curve.tolist()) if block not in there]
             windows[:] = batch.windows
@@ -236,7 +237,6 @@ class _Work:
                 continue
             with self.clock.stage("read"):
                 together(self.comm, lambda batch=batch: self.inputs.load(self.chain, batch))  # type: ignore[misc]
-            counter = Counter(self.node)
             made = 0
             for item, products in self._results(order, counter, batch):
                 made += 1
@@ -246,7 +246,7 @@ class _Work:
                 self._beat(self.blocks_done + funnel.written.get(0, 0))
             with self.clock.stage("wait"):
                 stopped = funnel.finish(made, self.stop.told)
-                counter.free()
+                counter.reset()  # nobody takes any more; all meet before the next batch is read
             if stopped:
                 error = Stopped(f"task {self.task.id} stopped at a block border; the next attempt goes on from there")
                 error.collective = True

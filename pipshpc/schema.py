@@ -51,7 +51,13 @@ def convert(raw: object, kind: type[T], origin: str) -> T:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        raise SpecError(f"{origin}: {_in_words(str(error), raw)}") from error
+        raise SpecError(f"{origin}: {_in_words(str(error), raw)}{_known_keys(str(error), kind)}") from error
+
+
+def _known_keys(message: str, kind: object) -> str:
+    """Name the keys of the top level where an unknown one stands there."""
+    fields = getattr(kind, "__struct_fields__", ())
+    return f"; known keys: {', '.join(fields)}" if "unknown field" in message and " - at" not in message else ""
 
 
 def _in_words(message: str, raw: object) -> str:
