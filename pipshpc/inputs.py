@@ -128,8 +128,8 @@ class Inputs:
                 self.grids.append(grid)
             self._statics[name] = NodeArray(node, self._shape(grid))
             if node.rank == 0:
-                whole = field.read(day=day) if field.monthly else field.read()
-                values = field.mean_over(grid) if on_source else whole
+                when = day if field.monthly else None
+                values = field.mean_over(grid, day=when) if on_source else field.read(day=when)
                 fill_periodic(self._statics[name].array, values)
 
     @staticmethod
