@@ -13,10 +13,59 @@ from pipshpc.schema import Record, load_yaml
 
 
 class Resources(Record, frozen=True):
-    """What one task gets; nothing here affects a result."""
+    """What one task gets; nothing here affects a result.
 
-    ranks: int = 0  # 0: one per core of the site
+    Parameters
+    ----------
+    ranks : MPI ranks; 0: one for each core of a node
+    threads : of each rank
+    nodes : over which the ranks are spread; 0: as they fit
+    memory_mib : of each rank; 0: its share of the node
+    tasks_per_launch : tasks that one start of the ranks makes one after another; 0: as many as keep the cost of
+        starting below a tenth
+    """
+
+    ranks: int = 0
     threads: int = 1
+    nodes: int = 0
+    memory_mib: int = 0
+    tasks_per_launch: int = 0
+
+
+class Chain(Record, frozen=True):
+    """Products that are made together, in one pass over their input; `resources` and `priority` override."""
+
+    products: list[str]
+    resources: Resources | None = None
+    priority: int | None = None  # the higher one goes first
+
+
+class Retry(Record, frozen=True):
+    """How long to go on with what does not work at once.
+
+    Parameters
+    ----------
+    charged : tries of a task that fails for a reason of its own
+    taken_away : times that the machine may take a task away (time limit, preemption, lost node)
+    waits : times to wait for a full disk or a silent controller
+    longest_wait_s : between two such tries; the wait grows up to it
+    exclude_node_s : how long a node that failed is left alone
+    """
+
+    charged: int = 3
+    taken_away: int = 20
+    waits: int = 40
+    longest_wait_s: float = 60.0
+    exclude_node_s: float = 600.0
+
+
+class Cycle(Record, frozen=True):
+    """A campaign without end: each day is made as its input arrives.
+
+    `delay` is how long after the end of a day its input may be late before the day is reported as waiting.
+    """
+
+    delay: str = "1d"
 
 
 class Campaign(Record, frozen=True):
@@ -27,14 +76,32 @@ class Campaign(Record, frozen=True):
     grid: str
     period: str
     start: str
-    end: str
+    end: str  # exclusive; with `cycle` it may be "open"
     forcing: Forcing
     box: list[float] | str = "globe"
     algorithms: dict[str, str] = {}
     site: str = "local"
+    stack: str = ""  # module of the software that the jobs load; empty: what the driver runs with
+    partition: str = ""  # of the site; empty: its default
     resources: Resources = Resources()
+    chains: list[Chain] = []  # empty: one chain of all products
+    priority: int = 0
+    retry: Retry = Retry()
+    cycle: Cycle | None = None
     output: str = "products"
     chunk: list[int] | None = None
+
+    def chain_list(self) -> list[Chain]:
+        """Return the chains with nothing left open: products, resources and priority of each."""
+        stated = self.chains or [Chain(products=self.products)]
+        return [
+            Chain(
+                products=c.products,
+                resources=c.resources or self.resources,
+                priority=self.priority if c.priority is None else c.priority,
+            )
+            for c in stated
+        ]
 
 
 def load_campaign(path: str | Path) -> Campaign:
@@ -63,7 +130,16 @@ def check_campaign(campaign: Campaign) -> None:
     for product in campaign.algorithms:
         find_card(product).algorithm(campaign.algorithms[product])
     Grid.parse(campaign.grid).window(read_box(campaign.box))
-    start, end = read_time("start", campaign.start), read_time("end", campaign.end)
+    _check_chains(campaign)
+    start = read_time("start", campaign.start)
+    if campaign.end == "open":
+        if campaign.cycle is None:
+            raise SpecError("key 'end': found 'open', wanted a time; only a campaign with 'cycle' has an open end")
+        end = start.replace(hour=0, minute=0, second=0) + timedelta(days=1)
+    else:
+        end = read_time("end", campaign.end)
+    if campaign.cycle is not None:
+        read_period(campaign.cycle.delay)
     if end <= start:
         raise SpecError(f"key 'end': found {campaign.end}, wanted a time after start {campaign.start} (end exclusive)")
     period = read_period(campaign.period)
@@ -75,10 +151,42 @@ def check_campaign(campaign: Campaign) -> None:
         )
     if (start - start.replace(hour=0, minute=0, second=0)) % period:
         raise SpecError(f"key 'start': {campaign.start} is not a multiple of {campaign.period} after 00:00 UTC")
-    if campaign.resources.ranks < 0 or campaign.resources.threads < 1:
-        raise SpecError("key 'resources': wanted ranks >= 0 (0: one per core) and threads >= 1")
+    for chain in campaign.chain_list():
+        _check_resources(chain.resources or campaign.resources)
+    _check_retry(campaign.retry)
     if campaign.chunk is not None and (len(campaign.chunk) != 2 or min(campaign.chunk) < 1):
         raise SpecError(f"key 'chunk': found {campaign.chunk}, wanted [rows, columns], both at least 1")
+
+
+def _check_chains(campaign: Campaign) -> None:
+    """Hold that the chains share out the products, each to one."""
+    if not campaign.chains:
+        return
+    listed = [p for chain in campaign.chains for p in chain.products]
+    if sorted(listed) != sorted(campaign.products):
+        raise SpecError(
+            f"key 'chains': found {listed}, wanted each of 'products' ({', '.join(campaign.products)}) in one chain"
+        )
+    if not all(chain.products for chain in campaign.chains):
+        raise SpecError("key 'chains': found a chain without products; drop it")
+
+
+def _check_resources(resources: Resources) -> None:
+    if resources.ranks < 0 or resources.threads < 1:
+        raise SpecError("key 'resources': wanted ranks >= 0 (0: one per core) and threads >= 1")
+    if min(resources.nodes, resources.memory_mib, resources.tasks_per_launch) < 0:
+        raise SpecError("key 'resources': wanted nodes, memory_mib and tasks_per_launch >= 0 (0: as it fits)")
+    if resources.ranks and resources.nodes > resources.ranks:
+        raise SpecError(
+            f"key 'resources': found {resources.ranks} ranks on {resources.nodes} nodes, wanted at least one a node"
+        )
+
+
+def _check_retry(retry: Retry) -> None:
+    if min(retry.charged, retry.taken_away, retry.waits) < 1:
+        raise SpecError("key 'retry': wanted charged, taken_away and waits >= 1")
+    if min(retry.longest_wait_s, retry.exclude_node_s) < 0:
+        raise SpecError("key 'retry': wanted longest_wait_s and exclude_node_s >= 0 s")
 
 
 def read_box(box: list[float] | str) -> Box:
