@@ -18,27 +18,47 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._offset = 0  # how far `news` has read
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, event: str, **facts: object) -> None:
         """Append one event with the time (seconds since 1970, UTC)."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **facts}, default=str) + "\n"
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
+            # A crash may have cut the last line; a new one must not become part of it.
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                line = "\n" + line
             os.write(fd, line.encode())
         finally:
             os.close(fd)
 
     def read(self) -> Iterator[dict[str, object]]:
-        """Yield the events in order of writing."""
+        """Yield all events in order of writing."""
+        yield from _events(self._bytes(0))
+
+    def news(self) -> list[dict[str, object]]:
+        """Return the events since the last call (at first: all), whoever wrote them; a half line is left for later."""
+        text = self._bytes(self._offset)
+        whole = text.rfind(b"\n") + 1
+        self._offset += whole
+        return list(_events(text[:whole]))
+
+    def _bytes(self, offset: int) -> bytes:
         try:
-            text = self.path.read_text(encoding="utf-8", errors="replace")
+            with self.path.open("rb") as handle:
+                handle.seek(offset)
+                return handle.read()
         except FileNotFoundError:
-            return
-        for line in text.splitlines():
-            try:
-                event = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(event, dict):
-                yield event
+            return b""
+
+
+def _events(text: bytes) -> Iterator[dict[str, object]]:
+    for line in text.splitlines():
+        try:
+            event = json.loads(line.decode(errors="replace"))
+        except json.JSONDecodeError:
+            continue
+        if isinstance(event, dict):
+            yield event

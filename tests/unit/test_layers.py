@@ -30,7 +30,7 @@ LAYERS = (
         "catalogue",
         "run",
     },
-    {"slurm", "journal", "verdict", "engine", "flow"},
+    {"slurm", "journal", "verdict", "course", "engine", "flow"},
     {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
