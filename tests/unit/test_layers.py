@@ -32,7 +32,20 @@ LAYERS = (
         "catalogue",
         "run",
     },
-    {"slurm", "journal", "verdict", "course", "engine", "flow"},
+    {
+        "slurm",
+        "journal",
+        "verdict",
+        "course",
+        "prepare",
+        "worker",
+        "blocks",
+        "engine",
+        "takeover",
+        "launches",
+        "driver",
+        "flow",
+    },
     {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
