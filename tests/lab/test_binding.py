@@ -31,7 +31,10 @@ def run_steps(cluster, folder, steps, key, nodes=2, options=("--exclusive",)):
         )
         for name, (ranks, threads, *further) in steps.items()
     ]
-    script = " & ".join(map(shlex.join, commands)) + " & wait"
+    # One after the other: which nodes have room for the next one is then no matter of chance.
+    await_first = [f"until [ -e {folder}/{name}.0.there ]; do sleep 0.05; done" for name in steps]
+    starts = [f"{shlex.join(c)} & {wait}" for c, wait in zip(commands, await_first, strict=True)]
+    script = "\n".join([*starts, "wait"])
     job = Job(
         command=["bash", "-c", script],
         nodes=nodes,
@@ -67,7 +70,7 @@ def check_apart(reports, steps):
 
 PACKS = {
     "a node each": {"A": (2, 1, {"nodes": 1}), "B": (1, 2, {"nodes": 1})},
-    "one across, two beside it": {"A": (2, 1, {"nodes": 2}), "B": (1, 1, {"nodes": 1}), "C": (1, 1, {"nodes": 1})},
+    "one across and two beside it": {"A": (2, 1, {"nodes": 2}), "B": (1, 1, {"nodes": 1}), "C": (1, 1, {"nodes": 1})},
     "three and one": {"A": (3, 1, {"nodes": 2}), "B": (1, 1, {"nodes": 1})},
     "memory is stated": {"A": (2, 1, {"nodes": 1, "memory_mib": 800}), "B": (1, 2, {"nodes": 1, "memory_mib": 1200})},
     "nothing is stated": {"A": (1, 1), "B": (1, 1)},
