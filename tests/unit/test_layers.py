@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 # cycles. A package (source) counts as one module.
 LAYERS = (
     {"errors", "cache"},
+    {"walltime"},
     {"schema", "grid", "sourcegrid", "product", "forcing", "sun", "statics", "fetch", "site"},
+    {"storage"},
     {"task", "campaign", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
     {
