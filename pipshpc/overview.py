@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -180,6 +181,16 @@ class Overview:
         return sum(t.state not in (COMPLETED, FAILED) for t in self.tasks)
 
 
+def plan_is_old(view: Overview) -> bool:
+    """Say whether a new plan was asked for that no driver has made yet."""
+    for event in reversed(view.events):
+        if event.get("event") in ("extend", "replan"):
+            return True
+        if event.get("event") == "planned":
+            return False
+    return False
+
+
 def share_done(beat: Record) -> float:
     """Return the share of its blocks that a running task has done, 0..1."""
     try:
@@ -197,7 +208,7 @@ def read_overview(folder: Path, now: float | None = None) -> Overview:
     now : unix time; the clock's if None
     """
     events = read_lines(folder / "journal.jsonl")
-    course = fold(events)
+    course = fold_patiently(events)
     planned = read_lines(folder / "plan.jsonl")
     if not planned:  # a driver that wrote no plan: what is heard of is what there is
         planned = [{"task": name} for name in course.tasks]
@@ -208,6 +219,18 @@ def read_overview(folder: Path, now: float | None = None) -> Overview:
         if task.state in (SUBMITTED, RUNNING, UNKNOWN) and task.id in wanted and (beat := read_beat(folder, task)):
             view.beats[task.id] = beat
     return view
+
+
+def fold_patiently(events: list[dict[str, Any]]) -> Course:
+    """Fold a journal; an event that lacks what it should say (another version's, or damaged) is passed over."""
+    try:
+        return fold(events)
+    except (KeyError, TypeError, ValueError):
+        course = Course()
+    for event in events:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            fold([event], course)
+    return course
 
 
 def read_beat(folder: Path, task: TaskCourse) -> dict[str, Any] | None:

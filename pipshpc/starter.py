@@ -18,7 +18,7 @@ from pipshpc.campaign import Campaign, load_campaign
 from pipshpc.errors import OutputError, SiteError
 from pipshpc.overview import Place, driver_alive, read_lines
 from pipshpc.site import Site, list_sites, load_site
-from pipshpc.slurm import Cluster, Job, Silence, find, poll, sbatch_text, submit
+from pipshpc.slurm import Cluster, Job, Silence, poll, sbatch_text, submit
 
 LONGEST_START_S = 20.0  # until a detached driver has begun
 
@@ -67,6 +67,13 @@ def stage(place: Place) -> bool:
     return before != text
 
 
+def is_changed(place: Place) -> bool:
+    """Say whether the campaign file is another than the one that was submitted."""
+    if place.file is None or not place.copy.is_file():
+        return False
+    return absolute_text(load_campaign(place.file), place) != place.copy.read_text(encoding="utf-8")
+
+
 def absolute_text(campaign: Campaign, place: Place) -> str:
     """Return a campaign as YAML in which nothing depends on the present folder or environment."""
     import yaml
@@ -82,7 +89,7 @@ def absolute_text(campaign: Campaign, place: Place) -> str:
         plain["site"] = str(site.absolute())
     elif known is not None:
         plain["site"] = str(known.absolute())
-    head = f"# What the driver runs: {place.file} as it was submitted, with absolute paths. Change that file, not this.\n"
+    head = f"# What the driver runs: {place.file} as submitted, with absolute paths. Change that, not this.\n"
     return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -155,7 +162,7 @@ def _last_error(log: Path) -> str:
     return lines[-1].removeprefix("error: ") if lines else f"see {log}"
 
 
-def driver_job(place: Place, site: Site, number: int) -> tuple[str, str]:
+def driver_job(place: Place, site: Site, number: int, stack: str = "") -> tuple[str, str]:
     """Return the batch script of a driver, and its exactly-once key.
 
     `number` counts the jobs that were meant to be: a lost answer leads to the same key again, a new wish to the next.
@@ -175,6 +182,7 @@ def driver_job(place: Place, site: Site, number: int) -> tuple[str, str]:
         signal="B:USR1@90",
         requeue=True,
         output=str(place.folder / "driver.log"),
+        modules=[stack] if stack else [],
         environment={"PYTHONPATH": _python_path()},
         setup=[f"cd {_quoted(place.folder)}"],
         launch=False,
@@ -196,14 +204,14 @@ def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
     jobs = [str(e["number"]) for e in wanted if e.get("how") == "job"]
     if jobs:
         state = poll(cluster, jobs[-1:])[jobs[-1]]
-        if state.told_by == "" and "knows" not in state.reason:
+        if not state.told_by and "neither squeue nor sacct" not in state.reason:
             raise Silence(f"whether the driver's job {jobs[-1]} lives is not known: {state.reason}; try again")
         if not state.ended and state.state != "UNKNOWN":
             if changed:
                 place.journal.write("replan", by=by)
             text = f"the driver is job {jobs[-1]} already ({state.state}{_because(state.reason)})"
             return Started("queued", jobs[-1], changed, text)
-    text, key = driver_job(place, site, len(jobs) + 1)
+    text, key = driver_job(place, site, len(jobs) + 1, load_campaign(place.copy).stack)
     job = submit(cluster, text, key)
     place.journal.write("driver wanted", how="job", number=job, by=by)
     said = f"driver submitted as job {job}; what it says goes to {place.folder / 'driver.log'}"
@@ -242,4 +250,4 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-__all__ = ["Started", "drive_command", "driver_job", "find", "stage", "start_driver"]
+__all__ = ["Started", "drive_command", "driver_job", "stage", "start_driver"]

@@ -32,8 +32,11 @@ LAYERS = (
         "catalogue",
         "run",
     },
-    {"slurm", "journal", "verdict", "course", "engine", "flow"},
-    {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
+    {"slurm", "journal", "verdict", "course", "estimate", "prepare", "engine", "flow"},
+    {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
+    {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
+    {"daymap", "blockmap", "watch", "picture", "accounts", "report"},
+    {"commands", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
 
