@@ -22,6 +22,7 @@ import msgspec
 from pipshpc import course as states
 from pipshpc.course import Course, fold
 from pipshpc.errors import SiteError
+from pipshpc.estimate import estimate
 from pipshpc.journal import Journal
 from pipshpc.launches import Launch, Sizes, command_of, files_of, read_beat, read_note, tail
 from pipshpc.ledger import remove_parts
@@ -121,6 +122,7 @@ class Driver:
         self.ended: SimpleQueue[int] = SimpleQueue()
         self.order: dict[str, int] = {}
         self.replans = course.replans
+        self.planned: list[dict[str, Any]] = []
         self._next_look = self._next_forecast = 0.0
         self._told_once: set[str] = set()
         for task in prepared.pending:
@@ -436,8 +438,9 @@ class Driver:
         """Write the plan for everybody to read, whole or not at all."""
         path = self.prepared.folder / "plan.jsonl"
         part = path.with_suffix(".part")
+        self.planned = plan_lines(self.prepared)
         with part.open("wb") as handle:
-            for line in plan_lines(self.prepared):
+            for line in self.planned:
                 handle.write(msgspec.json.encode(line) + b"\n")
         part.replace(path)
         self._write("planned", tasks=len(self.prepared.tasks))
@@ -455,9 +458,9 @@ class Driver:
         status.note = self._note()
         if now >= self._next_forecast and status.share > 0:
             self._next_forecast = now + FORECAST_S
-            left = self.sizes.left_s(status, self.engine.cores)
-            if left is not None:
-                self._write("forecast", left_s=round(left, 1), done=status.done, total=status.total)
+            told = estimate(self.course, self.planned, time.time(), status.running)
+            if told is not None:
+                self._write("forecast", **told.facts(), done=status.done, total=status.total)
         self.watch(status)
 
     def _note(self) -> str:

@@ -19,7 +19,6 @@ from pipshpc.site import launch_command
 from pipshpc.task import Task
 
 if TYPE_CHECKING:
-    from pipshpc.driver import Status
     from pipshpc.prepare import Prepared
     from pipshpc.run import Report
 
@@ -183,12 +182,6 @@ class Sizes:
             "peak_mib": max(report.peak_mib),
             "stages": stages,
         }
-
-    def left_s(self, status: Status, cores: int) -> float | None:
-        """Return the seconds that are left, from the share done and the time so far; None at the very start."""
-        if status.share <= 0.02 or not status.seconds:
-            return None
-        return status.seconds * (1 - status.share) / status.share
 
 
 def command_of(prepared: Prepared, launch: Launch) -> list[str]:

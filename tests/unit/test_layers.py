@@ -37,6 +37,7 @@ LAYERS = (
         "journal",
         "verdict",
         "course",
+        "estimate",
         "prepare",
         "worker",
         "blocks",
@@ -46,7 +47,10 @@ LAYERS = (
         "driver",
         "flow",
     },
-    {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
+    {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
+    {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
+    {"daymap", "blockmap", "watch", "picture", "accounts", "report"},
+    {"commands", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
 
