@@ -74,5 +74,5 @@ cdef inline real emis12_class(real landtype) noexcept nogil:
 cdef inline real emis_class(real landtype) noexcept nogil:
     """Broadband by land cover: water 0.985, snow 0.99, else the mean of the bands at 11 and 12 um."""
     cdef real land = 0.5 * (emis11_class(landtype) + emis12_class(landtype))
-    cdef real wet = where(landtype < 0.5, 0.985, land)
+    cdef real wet = where((landtype > -0.5) & (landtype < 0.5), 0.985, land)
     return where((landtype > 14.5) & (landtype < 15.5), 0.99, wet)

@@ -23,11 +23,15 @@ cdef inline real tb_planck(real radiance, real wavelength) noexcept nogil:
     return where(radiance > 1e-6, found, missing())
 
 
+cdef inline real in_bounds(real found) noexcept nogil:
+    """Keep what is a temperature of this planet's surface, 150..400 K."""
+    return where((found < 150.0) | (found > 400.0), missing(), found)
+
+
 cdef inline real clear_window(real bt11, real bt12, real found) noexcept nogil:
     """Keep a split-window result where the bands differ by -4..8 K and it lies in 150..400 K; elsewhere cloud."""
     cdef real apart = bt11 - bt12
-    cdef real kept = where((apart < -4.0) | (apart > 8.0), missing(), found)
-    return where((found < 150.0) | (found > 400.0), missing(), kept)
+    return where((apart < -4.0) | (apart > 8.0), missing(), in_bounds(found))
 
 
 cdef inline real in_range(real x, real low, real high) noexcept nogil:
@@ -121,7 +125,7 @@ cdef inline real ts_channel(real bt11, real emis11, real prw, real k1, real k2, 
     cdef real psi3 = -0.27514 + w * (1.36072 + 0.00918 * w)
     cdef real inverse = ratio(exp(ratio(k2, t)) - 1.0, k1)
     cdef real gamma = ratio(t * t, b_gamma)
-    return t + gamma * (ratio(psi1 + psi2 * inverse, emis11) + psi3 * inverse - 1.0)
+    return in_bounds(t + gamma * (ratio(psi1 + psi2 * inverse, emis11) + psi3 * inverse - 1.0))
 
 
 cdef inline real ts_emissivity(real bt11, real emis11, real wavelength) noexcept nogil:
