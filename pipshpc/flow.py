@@ -30,8 +30,8 @@ from pipshpc.engine import Submit, start_engine
 from pipshpc.errors import InputError, OutputError, PipshpcError, SiteError
 from pipshpc.journal import Journal
 from pipshpc.ledger import remove_parts
+from pipshpc.notes import Report
 from pipshpc.plan import Offer, plan
-from pipshpc.run import Report
 from pipshpc.site import Site, launch_command, load_site
 from pipshpc.source import Source
 from pipshpc.task import Task, write_task
@@ -271,7 +271,7 @@ def _submit(prepared: Prepared, one: _Attempt, submit: Submit, journal: Journal)
         files[name].unlink(missing_ok=True)
     number = one.attempts.charged + one.attempts.uncharged + one.attempts.waited + 1
     argv = [sys.executable, "-m", "pipshpc.run", str(files["task"]), "--threads", str(resources.threads)]
-    argv += ["--progress", str(files["progress"]), "--report", str(files["report"])]
+    argv += ["--notes"]
     argv += ["--attempt", f"{os.uname().nodename}.{os.getpid()}.{number}"]
     command = launch_command(prepared.site, prepared.ranks, resources.threads, argv)
     journal.write("submitted", task=task.id, attempt=number, windows=task.windows[0], products=task.products)

@@ -28,12 +28,14 @@ LAYERS = (
         "digest",
         "store",
         "catalogue",
+        "notes",
+        "work",
         "run",
     },
     {"slurm", "journal", "verdict", "course", "engine", "flow"},
     {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
 )
-MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
+MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
 
 
 def modules():
