@@ -116,7 +116,7 @@ def _make(
             manner.hold.sleep(comm, stop)
         with clock.stage("publish"):
             digests = together(comm, lambda: {str(file.path): file.finish() for file in files.values()})
-            together(comm, lambda: [file.reveal() for file in files.values()])
+            together(comm, lambda: _reveal(files))
     except PipshpcError as error:
         for file in files.values():
             # Before any block is made there is nothing to keep.
@@ -130,6 +130,11 @@ def _make(
         raise
     work.free()
     return work, digests
+
+
+def _reveal(files: dict[int, store.ProductFile]) -> None:
+    for file in files.values():
+        file.reveal()
 
 
 def _register(report: Report, digests: dict[str, str]) -> None:

@@ -13,6 +13,11 @@ GLOBE = (-180.0, -90.0, 180.0, 90.0)
 FILL = -32768
 
 
+def pytest_collection_modifyitems(items):
+    """Put the tests on the virtual cluster last: what is quick to fail comes first."""
+    items.sort(key=lambda item: item.get_closest_marker("lab") is not None)
+
+
 def write_sample(path, box=GLOBE, step=1.0, windows=8, gap=False, algorithm="prata1996-um1975", chunk=None):
     """Write a small file with the layout of a product file: zonal bands that move with the sun."""
     west, south, east, north = box

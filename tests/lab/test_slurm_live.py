@@ -71,7 +71,7 @@ def test_while_the_controller_is_away_nothing_is_concluded(lab, cluster, request
 
 def test_a_refusal_is_an_error_in_slurms_words(lab, cluster, request):
     with pytest.raises(SiteError, match=r"(?i)invalid partition"):
-        submit(cluster, text(lab, "true", partition="none"), key_of(request))
+        submit(cluster, text(lab, "true", options=["--partition=none"]), key_of(request))
     assert find(cluster, [key_of(request)]) == {key_of(request): []}
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -47,7 +48,7 @@ def launch(tmp_path):
 def make_files(make_task, tmp_path, count, **changes):
     """Write tasks of three hours each; return [(task, path)]."""
     made = []
-    for first, last in zip(HOURS[:count], HOURS[1 : count + 1], strict=False):
+    for first, last in list(pairwise(HOURS))[:count]:
         times = {"start": f"2019-02-02T{first}:00:00Z", "end": f"2019-02-02T{last}:00:00Z"}
         task = make_task(output=tmp_path / f"out{first}", **{**times, **changes})
         write_task(task, tmp_path / f"{task.id}.json")

@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 # cycles. A package (source) counts as one module.
 LAYERS = (
     {"errors", "cache"},
+    {"walltime"},
     {"schema", "grid", "sourcegrid", "product", "forcing", "sun", "statics", "fetch", "site"},
+    {"storage"},
     {"task", "campaign", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
     {
@@ -32,8 +34,25 @@ LAYERS = (
         "work",
         "run",
     },
-    {"slurm", "journal", "verdict", "course", "engine", "flow"},
-    {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
+    {
+        "slurm",
+        "journal",
+        "verdict",
+        "course",
+        "estimate",
+        "prepare",
+        "worker",
+        "blocks",
+        "engine",
+        "takeover",
+        "launches",
+        "driver",
+        "flow",
+    },
+    {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
+    {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
+    {"daymap", "blockmap", "watch", "picture", "accounts", "report"},
+    {"commands", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
 
