@@ -26,8 +26,8 @@ from pipshpc.estimate import estimate
 from pipshpc.journal import Journal
 from pipshpc.launches import Launch, Sizes, command_of, files_of, read_beat, read_note, tail
 from pipshpc.ledger import remove_parts
+from pipshpc.notes import Report
 from pipshpc.prepare import Prepared, is_done, plan_lines
-from pipshpc.run import Report
 from pipshpc.task import Task, write_task
 from pipshpc.verdict import Ending, judge
 

@@ -19,8 +19,8 @@ from pipshpc.site import launch_command
 from pipshpc.task import Task
 
 if TYPE_CHECKING:
+    from pipshpc.notes import Report
     from pipshpc.prepare import Prepared
-    from pipshpc.run import Report
 
 BUNDLES = False
 STARTUP_S = 2.0  # to start ranks, until it was measured
@@ -187,10 +187,8 @@ class Sizes:
 def command_of(prepared: Prepared, launch: Launch) -> list[str]:
     """Return the words that start a launch."""
     files = [str(files_of(prepared.folder, task)["task"]) for task in launch.tasks]
-    one = files_of(prepared.folder, launch.tasks[0])
     argv = [sys.executable, "-m", "pipshpc.run", *files, "--threads", str(launch.threads)]
-    argv += ["--progress", str(one["progress"]), "--report", str(one["report"])]
-    argv += ["--attempt", f"L{launch.number}"]
+    argv += ["--notes", "--attempt", f"L{launch.number}"]
     argv += ["--batch-mib", str(launch.batch_mib)] if launch.batch_mib else []
     return launch_command(
         prepared.site, launch.ranks, launch.threads, argv, nodes=launch.nodes, memory_mib=launch.memory_mib
