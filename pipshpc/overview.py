@@ -155,6 +155,7 @@ class Overview:
     beats: dict[str, dict[str, Any]] = field(default_factory=dict)  # task -> its last heartbeat
     alive: bool = False  # whether a driver holds the lock
     events: list[dict[str, Any]] = field(default_factory=list)
+    news: Journal | None = None  # where `refresh` reads on
 
     @property
     def tasks(self) -> list[TaskCourse]:
@@ -199,26 +200,51 @@ def share_done(beat: Record) -> float:
         return 0.0
 
 
-def read_overview(folder: Path, now: float | None = None) -> Overview:
+def read_overview(folder: Path, now: float | None = None, journal: Journal | None = None) -> Overview:
     """Read what the state folder of a campaign says now.
 
     Parameters
     ----------
     folder : state folder
     now : unix time; the clock's if None
+    journal : where `refresh` shall read on later; not needed to look once
     """
-    events = read_lines(folder / "journal.jsonl")
+    events = [dict(e) for e in journal.news()] if journal else read_lines(folder / "journal.jsonl")
     course = fold_patiently(events)
-    planned = read_lines(folder / "plan.jsonl")
-    if not planned:  # a driver that wrote no plan: what is heard of is what there is
-        planned = [{"task": name} for name in course.tasks]
-    view = Overview(folder.name, folder, time.time() if now is None else now, course, planned, events=events)
-    view.alive = driver_alive(folder)
-    wanted = {p["task"] for p in planned}
-    for task in course.tasks.values():
-        if task.state in (SUBMITTED, RUNNING, UNKNOWN) and task.id in wanted and (beat := read_beat(folder, task)):
-            view.beats[task.id] = beat
+    view = Overview(folder.name, folder, time.time() if now is None else now, course, _plan(folder, course))
+    view.events, view.news = events, journal
+    _look(view)
     return view
+
+
+def refresh(view: Overview) -> Overview:
+    """Return the campaign as it is now, reading only what came since."""
+    if view.news is None:
+        return read_overview(view.folder, journal=Journal(view.folder / "journal.jsonl"))
+    events = [dict(e) for e in view.news.news()]
+    for event in events:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            fold([event], view.course)
+    if any(e.get("event") in ("planned", "driver started") for e in events):
+        view.planned = _plan(view.folder, view.course)
+    view.events += events
+    view.now, view.beats = time.time(), {}
+    _look(view)
+    return view
+
+
+def _plan(folder: Path, course: Course) -> list[dict[str, Any]]:
+    """Return the plan; of a driver that wrote none, what is heard of is what there is."""
+    return read_lines(folder / "plan.jsonl") or [{"task": name} for name in course.tasks]
+
+
+def _look(view: Overview) -> None:
+    """Look for the driver and for the heartbeats of what is under way."""
+    view.alive = driver_alive(view.folder)
+    wanted = {p["task"] for p in view.planned}
+    for task in view.course.tasks.values():
+        if task.state in (SUBMITTED, RUNNING, UNKNOWN) and task.id in wanted and (beat := read_beat(view.folder, task)):
+            view.beats[task.id] = beat
 
 
 def fold_patiently(events: list[dict[str, Any]]) -> Course:

@@ -90,7 +90,8 @@ def absolute_text(campaign: Campaign, place: Place) -> str:
     elif known is not None:
         plain["site"] = str(known.absolute())
     head = f"# What the driver runs: {place.file} as submitted, with absolute paths. Change that, not this.\n"
-    return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    return head + text
 
 
 def _replace(path: Path, text: str) -> None:

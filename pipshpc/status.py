@@ -68,7 +68,7 @@ def tell_status(view: Overview) -> list[str]:
     ]
     if course.waiting_input:
         lines.append(f"waiting for the input of {len(course.waiting_input)} days, first {course.waiting_input[0]}")
-    lines += [f"{number} tasks wait: {reason}" for reason, number in found["waiting"].items()]
+    lines += [f"{_tasks(number)}: {reason}" for reason, number in found["waiting"].items()]
     lines += [line for cause in group_failures(view.tasks) for line in tell_cause(cause)]
     if course.finished and not view.left:
         lines.append(f"finished {ago(view.now - course.finished)}")
@@ -113,3 +113,7 @@ def clock(time: float) -> str:
 
 def _of(lead: str, text: Any) -> str:
     return f"{lead}{text}" if text else ""
+
+
+def _tasks(number: int) -> str:
+    return "1 task waits" if number == 1 else f"{number} tasks wait"
