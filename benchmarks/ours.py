@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from pipshpc.campaign import Campaign
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
+from pipshpc.prepare import survey
 from pipshpc.run import Report
 from pipshpc.site import launch_command, load_site
 from pipshpc.task import Task, write_task

@@ -13,6 +13,7 @@ sbatch slurm-client
 sacct slurm-client
 /usr/lib/*/slurm*/mpi_pmix*.so slurm-wlm-basic-plugins
 /usr/lib/*/slurm*/accounting_storage_mysql.so slurm-wlm-mysql-plugin
+/usr/lib/*/libpmix.so.2 libpmix2
 munged munge
 mpiexec openmpi-bin
 mariadbd mariadb-server-core

@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -82,6 +83,30 @@ def call(lab, *words):
     done = subprocess.run(words, env=environment(lab), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def sbatch(lab, *words, path=""):
+    """Submit a batch file from the source tree, with the Python of the tests on its PATH, and return its number."""
+    path = path or str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["sbatch", "--parsable", f"--output={lab.path}/log/job-%j.log", *words],
+        cwd=ROOT,
+        env={**environment(lab), "PATH": f"{path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def wait_until(true, patience_s=60):
+    """Wait until `true()` is."""
+    deadline = time.monotonic() + patience_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.fixture

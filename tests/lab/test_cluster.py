@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipshpc.errors import SpecError
-from pipshpc.lab.cluster import read_status, start_lab, stop_lab
+from pipshpc.lab.cluster import start_lab, stop_lab
 from pipshpc.lab.layout import Layout
 from pipshpc.lab.process import MARK, read_environment
+from pipshpc.lab.status import read_status
 from tests.lab.conftest import call, environment
 
 pytestmark = pytest.mark.lab

@@ -8,7 +8,8 @@ import pytest
 
 from pipshpc.errors import SiteError
 from pipshpc.lab import faults
-from pipshpc.lab.cluster import node_states, read_status, start_lab
+from pipshpc.lab.cluster import start_lab
+from pipshpc.lab.status import node_states, read_status
 from pipshpc.slurm import UNKNOWN, poll
 from tests.lab.conftest import ROOT, call, environment, wait_for
 

@@ -1,25 +1,23 @@
 """One task on several nodes says the same as on one rank; the batch file works as it is."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from pipshpc.catalogue import is_complete
 from pipshpc.digest import content_digest
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
+from pipshpc.prepare import survey
 from pipshpc.run import Report
 from pipshpc.schema import parse_yaml
 from pipshpc.site import launch_command, load_site
 from pipshpc.slurm import Job, sbatch_text, submit
 from pipshpc.task import write_task
-from tests.lab.conftest import ROOT, call, environment, wait_for
+from tests.lab.conftest import ROOT, call, sbatch, wait_for
 from tests.mpi.conftest import write_forcing
 from tests.unit.test_plan import campaign
 
@@ -51,25 +49,6 @@ def alone(make_task):
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return [content_digest(task.path(p)) for p in task.products]
-
-
-def path_with_python():
-    """Return a PATH on which `python` is the one that runs the tests."""
-    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-
-
-def sbatch(lab, *words):
-    done = subprocess.run(
-        ["sbatch", "--parsable", f"--output={lab.path}/log/job-%j.log", *words],
-        cwd=ROOT,
-        env={**environment(lab), "PATH": path_with_python()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def said(lab, job):

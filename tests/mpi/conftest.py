@@ -8,9 +8,9 @@ import netCDF4
 import numpy as np
 import pytest
 
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
+from pipshpc.prepare import survey
 from pipshpc.site import launch_command, launch_environment, load_site
 from pipshpc.task import write_task
 from tests.unit.test_plan import campaign
