@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import socket
 import time
 from collections.abc import Mapping
@@ -18,6 +16,7 @@ import msgspec
 from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, STATES, SUBMITTED, UNKNOWN, Course, TaskCourse, fold
 from pipshpc.errors import SpecError
 from pipshpc.journal import Journal
+from pipshpc.takeover import driver_alive
 
 FRESH_S = 15.0  # a heartbeat comes every 2 s; an older one is told with its age
 Record = Mapping[str, Any]
@@ -110,24 +109,6 @@ def _folder_place(folder: Path) -> Place:
     except (OSError, ValueError, KeyError, TypeError):
         file = None
     return Place(folder.resolve(), file if file and file.is_file() else None)
-
-
-def driver_alive(folder: Path) -> bool:
-    """Say whether a driver holds the lock of a campaign; where the file system cannot tell, none does."""
-    try:
-        fd = os.open(folder / "lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        # Shared, so that two who look at the same time do not take each other for a driver.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return False
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

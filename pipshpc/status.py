@@ -81,6 +81,8 @@ def tell_status(view: Overview) -> list[str]:
 def tell_estimate(guess: Estimate | None, view: Overview) -> str:
     """Return the estimate in words."""
     counts = view.counts
+    if not view.planned:
+        return "time left: not known, there is no plan yet"
     if guess is None:
         return "time left: not known before the first tasks are done"
     if not view.left:
@@ -99,7 +101,7 @@ def tell_cause(cause: Cause) -> list[str]:
     tasks = "1 task" if number == 1 else f"{number} tasks"
     where = f" on {cause.node}" if cause.node else ""
     when = f" at {clock(cause.first)}" if cause.first else ""
-    log = f" (launches/{cause.launch}.log)" if cause.launch else ""
+    log = f" (launches/{cause.launch:06d}.log)" if cause.launch else ""
     return [
         f"failed: {tasks}, 1 cause ({cause.cause}), first{where}{when}{log}: {cause.reason}",
         f"  do this: {cause.advice}",
