@@ -1,4 +1,4 @@
-"""A calendar of tasks: rows of months, years or decades, one cell a day, a week or a month. Pure."""
+"""A calendar of tasks, one cell a day; a week, a month or a year where there are too many. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ WORDS = {
     FAILED: "failed",
     PENDING: "waiting",
 }
-ZOOMS = ("day", "week", "month")
+# Cells of a row: the days of a month, the weeks of a year, the months of five years, the years of a century.
+WIDTHS = {"day": 31, "week": 53, "month": 60, "year": 100}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class DayMap:
 
     Parameters
     ----------
-    zoom : what a cell is: "day", "week" or "month"
+    zoom : what a cell is: one of `WIDTHS`
     rows : label and states of the cells of each row, in order of time; "" where there is no task
     """
 
@@ -59,17 +60,19 @@ def map_days(tasks: Iterable[tuple[str, str]], most_rows: int = 24) -> DayMap:
     if not by_day:
         return DayMap("day", [])
     first, last = min(by_day), max(by_day)
-    months = (last.year - first.year) * 12 + last.month - first.month + 1
-    zoom = "day" if months <= most_rows else "week" if last.year - first.year < most_rows else "month"
+    zoom, labels = "year", _labels(first, last, "year")
+    for finer in ("day", "week", "month"):
+        found = _labels(first, last, finer)
+        if len(found) <= most_rows:
+            zoom, labels = finer, found
+            break
     cells: dict[str, dict[int, str]] = {}
     for day, state in by_day.items():
         row, column = _place(day, zoom)
         known = cells.setdefault(row, {}).get(column)
         if known is None or rank[state] < rank[known]:
             cells[row][column] = state
-    labels = _labels(first, last, zoom)
-    width = {"day": 31, "week": 53, "month": 120}[zoom]
-    return DayMap(zoom, [(label, [cells.get(label, {}).get(k, "") for k in range(width)]) for label in labels])
+    return DayMap(zoom, [(label, [cells.get(label, {}).get(k, "") for k in range(WIDTHS[zoom])]) for label in labels])
 
 
 def _place(day: date, zoom: str) -> tuple[str, int]:
@@ -78,7 +81,9 @@ def _place(day: date, zoom: str) -> tuple[str, int]:
         return day.strftime("%Y-%m"), day.day - 1
     if zoom == "week":
         return f"{day.year:04d}", (day.timetuple().tm_yday - 1) // 7
-    return f"{day.year // 10 * 10:04d}s", day.year % 10 * 12 + day.month - 1
+    if zoom == "month":
+        return f"{day.year // 5 * 5:04d}–", day.year % 5 * 12 + day.month - 1
+    return f"{day.year // 100 * 100:04d}s", day.year % 100
 
 
 def _labels(first: date, last: date, zoom: str) -> list[str]:

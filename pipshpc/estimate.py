@@ -168,8 +168,8 @@ def _cores_busy(course: Course, tasks: Iterable[TaskCourse], lines: Mapping[str,
         elif task.state in (RUNNING, UNKNOWN) and task.started:
             spans.append((task.started, now, _cores(lines[task.id])))
     mine = [span for span in spans if span[1] >= course.driver.started]
-    # Without a driver, or before its first task, time passes without saying anything about the machine.
-    idle = bool(course.driver.ended) or not mine
+    # While nothing runs, time passes without saying anything about the machine.
+    idle = bool(course.driver.ended) or not any(end == now for _, end, _ in mine)
     mine = mine or spans
     if not mine:
         return 0.0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,20 +139,29 @@ class Overview:
     alive: bool = False  # whether a driver holds the lock
     events: list[dict[str, Any]] = field(default_factory=list)
     news: Journal | None = None  # where `refresh` reads on
+    _unheard: dict[str, TaskCourse] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[TaskCourse]:
         """The course of each planned task; those never heard of are PENDING."""
         known = self.course.tasks
-        return [known.get(p["task"]) or TaskCourse(p["task"]) for p in self.planned]
+        for line in self.planned:
+            if line["task"] not in self._unheard and line["task"] not in known:
+                self._unheard[line["task"]] = TaskCourse(line["task"])
+        return [known.get(p["task"]) or self._unheard[p["task"]] for p in self.planned]
+
+    @property
+    def heard(self) -> list[TaskCourse]:
+        """The course of those planned tasks that the journal names."""
+        known = self.course.tasks
+        return [known[p["task"]] for p in self.planned if p["task"] in known]
 
     @property
     def counts(self) -> dict[str, int]:
         """How many planned tasks are in each state."""
-        found = dict.fromkeys(STATES, 0)
-        for task in self.tasks:
-            found[task.state] += 1
-        return found
+        known = self.course.tasks
+        found = Counter(known[p["task"]].state if p["task"] in known else PENDING for p in self.planned)
+        return {state: found[state] for state in STATES}
 
     @property
     def running(self) -> dict[str, float]:
@@ -160,7 +171,8 @@ class Overview:
     @property
     def left(self) -> int:
         """Tasks that are neither completed nor failed for good."""
-        return sum(t.state not in (COMPLETED, FAILED) for t in self.tasks)
+        counts = self.counts
+        return len(self.planned) - counts[COMPLETED] - counts[FAILED]
 
 
 def plan_is_old(view: Overview) -> bool:
@@ -190,12 +202,27 @@ def read_overview(folder: Path, now: float | None = None, journal: Journal | Non
     now : unix time; the clock's if None
     journal : where `refresh` shall read on later; not needed to look once
     """
-    events = [dict(e) for e in journal.news()] if journal else read_lines(folder / "journal.jsonl")
-    course = fold_patiently(events)
-    view = Overview(folder.name, folder, time.time() if now is None else now, course, _plan(folder, course))
+    with _no_collection():
+        events = [dict(e) for e in journal.news()] if journal else read_lines(folder / "journal.jsonl")
+        course = fold_patiently(events)
+        planned = _plan(folder, course)
+    view = Overview(folder.name, folder, time.time() if now is None else now, course, planned)
     view.events, view.news = events, journal
     _look(view)
     return view
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from searching hundreds of thousands of new records for cycles, which is most of the time else."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.freeze()  # what was read stays as long as this process
+            gc.enable()
 
 
 def refresh(view: Overview) -> Overview:

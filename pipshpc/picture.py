@@ -92,7 +92,7 @@ def _calendar(axes: Axes, days: DayMap, view: Overview) -> None:
     axes.pcolormesh(cells, cmap=colours, vmin=-0.5, vmax=len(NOTABLE) - 0.5, edgecolors="white", linewidth=0.8)
     axes.invert_yaxis()
     axes.set_yticks(np.arange(len(days.rows)) + 0.5, [label for label, _ in days.rows])
-    heads = {"day": "day of the month", "week": "week of the year", "month": "month of ten years"}
+    heads = {"day": "day of the month", "week": "week of the year", "month": "month of five years", "year": "year"}
     columns = np.arange(0, days.columns, 5)
     axes.set_xticks(columns + 0.5, [str(c + 1) for c in columns])
     axes.set_xlabel(heads[days.zoom], fontsize=8)

@@ -52,7 +52,7 @@ def make_report(view: Overview, accounting: bool = True) -> dict[str, Any]:
         "attempts_charged": sum(bool(e.get("charged")) for e in attempts),
         "blocks_lost": sum(int(e.get("blocks_lost") or 0) for e in view.events if e.get("event") == "completed"),
         "missing_states": sorted({s for _, report in made for s in report.get("missing_states") or []}),
-        "failures": [msgspec.to_builtins(c) for c in group_failures(view.tasks)],
+        "failures": [msgspec.to_builtins(c) for c in group_failures(view.heard)],
         "forecasts": forecast_figures(view),
     }
 

@@ -18,7 +18,7 @@ LIVE_BLOCKS = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "
 
 def describe_status(view: Overview) -> dict[str, Any]:
     """Return the status of a campaign as plain data."""
-    course = view.course
+    course, tasks = view.course, view.heard
     guess = estimate(course, view.planned, view.now, view.running)
     return {
         "campaign": view.name,
@@ -41,8 +41,8 @@ def describe_status(view: Overview) -> dict[str, Any]:
         ),
         "excluded_nodes": {node: until for node, until in course.excluded.items() if until > view.now},
         "waiting_for_input": course.waiting_input,
-        "waiting": dict(Counter(t.reason for t in view.tasks if t.state == PENDING and t.next and t.reason)),
-        "failures": [msgspec.to_builtins(c) for c in group_failures(view.tasks)],
+        "waiting": dict(Counter(t.reason for t in tasks if t.state == PENDING and t.next and t.reason)),
+        "failures": [msgspec.to_builtins(c) for c in group_failures(tasks)],
         "estimate": msgspec.to_builtins(guess) if guess else None,
     }
 
@@ -69,12 +69,11 @@ def tell_status(view: Overview) -> list[str]:
     if course.waiting_input:
         lines.append(f"waiting for the input of {len(course.waiting_input)} days, first {course.waiting_input[0]}")
     lines += [f"{_tasks(number)}: {reason}" for reason, number in found["waiting"].items()]
-    lines += [line for cause in group_failures(view.tasks) for line in tell_cause(cause)]
+    lines += [line for cause in found["failures"] for line in tell_cause(Cause(**cause))]
     if course.finished and not view.left:
         lines.append(f"finished {ago(view.now - course.finished)}")
     else:
-        guess = estimate(course, view.planned, view.now, view.running)
-        lines.append(tell_estimate(guess, view))
+        lines.append(tell_estimate(Estimate(**found["estimate"]) if found["estimate"] else None, view))
     return lines
 
 

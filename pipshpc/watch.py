@@ -218,7 +218,12 @@ def _calendar(days: DayMap, coloured: bool) -> Text:
     from rich.text import Text
 
     text = Text()
-    heads = {"day": "1   5    10   15   20   25   30", "week": "weeks of the year", "month": "months of ten years"}
+    heads = {
+        "day": "1   5    10   15   20   25   30",
+        "week": "weeks of the year",
+        "month": "months of five years",
+        "year": "years of a century",
+    }
     text.append(f"{'':8}{heads[days.zoom]}\n" if days.rows else "no tasks yet\n", style="dim")
     for label, cells in days.rows:
         text.append(f"{label:<8}")

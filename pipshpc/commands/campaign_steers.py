@@ -98,7 +98,7 @@ def retry(
     place, view = _open(campaign)
     if bool(tasks) + bool(cause) + every != 1:
         raise SpecError("say which tasks: their ids, --cause TEXT, or --all")
-    chosen = select_failed(view.tasks, tasks or (), cause)
+    chosen = select_failed(view.heard, tasks or (), cause)
     failed = view.counts["FAILED"]
     if not chosen:
         _note(place, "", dry_run, as_json, f"nothing to retry: none of the {failed} failed tasks is meant")
