@@ -66,12 +66,12 @@ def make_task(forcing_file, tmp_path):
 def start_ranks(tmp_path):
     """Return a function that runs a task on n ranks and gives the finished process."""
 
-    def start(task, ranks, threads=1, timeout=120, wait=True):
+    def start(task, ranks, threads=1, timeout=120, wait=True, options=()):
         path = tmp_path / f"{task.id}.{ranks}.{threads}.json"
         write_task(task, path)
         site = load_site("local")
         argv = [sys.executable, "-m", "pipshpc.run", str(path), "--threads", str(threads)]
-        argv += ["--report", str(path.with_suffix(".report")), "--progress", str(path.with_suffix(".progress"))]
+        argv += ["--notes", *options]
         process = subprocess.Popen(
             launch_command(site, ranks, threads, argv),
             env={**os.environ, **launch_environment(site, threads)},

@@ -30,6 +30,8 @@ LAYERS = (
         "digest",
         "store",
         "catalogue",
+        "notes",
+        "work",
         "run",
     },
     {
@@ -52,7 +54,7 @@ LAYERS = (
     {"daymap", "blockmap", "watch", "picture", "accounts", "report", "reportpage"},
     {"commands", "cli"},
 )
-MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
+MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
 
 
 def modules():
