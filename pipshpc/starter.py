@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -208,9 +209,11 @@ def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
     jobs = [str(e["number"]) for e in wanted if e.get("how") == "job"]
     if jobs:
         state = poll(cluster, jobs[-1:])[jobs[-1]]
-        if not state.told_by and "neither squeue nor sacct" not in state.reason:
+        # Squeue answered and does not know it: it is over, or was never there.
+        gone = state.ended or re.search(r"neither squeue nor sacct|squeue does not know", state.reason)
+        if state.state == "UNKNOWN" and not gone:
             raise Silence(f"whether the driver's job {jobs[-1]} lives is not known: {state.reason}; try again")
-        if not state.ended and state.state != "UNKNOWN":
+        if not gone:
             if changed:
                 place.journal.write("replan", by=by)
             text = f"the driver is job {jobs[-1]} already ({state.state}{_because(state.reason)})"

@@ -1,6 +1,7 @@
 """A state folder with a life of its own, told through the real journal with a clock that the test holds."""
 
 import json
+from datetime import date, timedelta
 
 from pipshpc import journal as journal_module
 from pipshpc.journal import Journal
@@ -28,15 +29,13 @@ class Story:
         self.lines = []
 
     def plan(self, days, chains=(("rlds",),), ranks=2, first="2019-01-01", pixels=8_000_000):
-        from datetime import date, timedelta
-
-        day0 = date.fromisoformat(first)
+        day0, offset = date.fromisoformat(first), len(self.lines)
         for k in range(days):
             day, after = day0 + timedelta(days=k), day0 + timedelta(days=k + 1)
             for chain, products in enumerate(chains):
                 self.lines.append(
                     {
-                        "task": f"{chain:04x}{k:012x}",
+                        "task": f"{chain:04x}{offset + k:012x}",
                         "chain": chain,
                         "start": f"{day}T00:00:00Z",
                         "end": f"{after}T00:00:00Z",

@@ -79,6 +79,8 @@ def test_figures_without_experience_say_so(tmp_path):
     assert "factor of three" in text
 
 
-@pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (5 * 2**30, "5.0 GiB"), (3 * 2**50, "3072.0 TiB")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (5 * 2**30, "5.0 GiB"), (3 * 2**50, "3072.0 TiB")]
+)
 def test_sizes(number, text):
     assert size(number) == text

@@ -42,7 +42,9 @@ def test_the_file_keeps_all_its_other_bytes(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("end", ["2006-04-03T00:00:00Z", "2006-04-02T00:00:00Z", "2006-04-03T01:00:00Z", "later", "open"])
+@pytest.mark.parametrize(
+    "end", ["2006-04-03T00:00:00Z", "2006-04-02T00:00:00Z", "2006-04-03T01:00:00Z", "later", "open"]
+)
 def test_a_wrong_end_changes_nothing(tmp_path, end):
     path = tmp_path / "tiny.yaml"
     path.write_text(CAMPAIGN)

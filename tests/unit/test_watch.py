@@ -22,7 +22,9 @@ def days(number, state=COMPLETED, first="2019-01-30"):
     return [(f"{date.fromisoformat(first) + timedelta(days=k)}T00:00:00Z", state) for k in range(number)]
 
 
-@pytest.mark.parametrize(("number", "zoom"), [(1, "day"), (60, "day"), (3000, "week"), (20000, "month"), (90000, "year")])
+@pytest.mark.parametrize(
+    ("number", "zoom"), [(1, "day"), (60, "day"), (3000, "week"), (20000, "month"), (90000, "year")]
+)
 def test_every_length_of_campaign_fits_and_no_day_is_lost(number, zoom):
     found = map_days(days(number, first="1900-01-30"), most_rows=24)
     assert (found.zoom, len(found.rows) <= 24) == (zoom, True)
@@ -140,7 +142,9 @@ def test_running_tasks_tell_stage_share_and_node(story):
 
 
 def text_of(story, width, coloured):
-    console = Console(width=width, file=io.StringIO(), force_terminal=coloured, color_system="truecolor" if coloured else None)
+    console = Console(
+        width=width, file=io.StringIO(), force_terminal=coloured, color_system="truecolor" if coloured else None
+    )
     console.print(make_frame(read_overview(story.folder, now=story.clock.now), width, coloured))
     return console.file.getvalue()
 
