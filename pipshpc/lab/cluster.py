@@ -33,6 +33,7 @@ from pipshpc.lab.layout import (
     check_layout,
     hosts_text,
     read_layout,
+    site_text,
     slurm_conf,
     slurmdbd_conf,
     template,
@@ -143,6 +144,7 @@ def _write_files(layout: Layout) -> None:
         for name in ("log", "run", "state", "spool"):
             (layout.cluster_folder(cluster) / name).mkdir(parents=True, exist_ok=True)
         _write(layout.conf(cluster), slurm_conf(layout, cluster, len(os.sched_getaffinity(0))))
+        _write(layout.sites / f"{cluster}.yaml", site_text(layout, cluster))
         _write(layout.conf(cluster).with_name("mpi.conf"), template("mpi.conf.in").read_text())
     for node in layout.all_nodes():
         (layout.cluster_folder(node.cluster) / "spool" / node.name).mkdir(exist_ok=True)
@@ -182,6 +184,7 @@ def lab_environment(layout: Layout, cluster: str = "") -> dict[str, str]:
     return {
         "SLURM_CONF": str(layout.conf(cluster or layout.clusters[0])),
         "PIPSHPC_LAB": layout.folder,
+        "PIPSHPC_SITES": str(layout.sites),
         "PIPSHPC_LAB_SCRATCH": str(layout.scratch),
     }
 
@@ -226,7 +229,7 @@ def stop_lab(folder: Path, purge: bool = False) -> list[str]:
         if os.path.ismount(layout.scratch):
             run(["umount", "--lazy", str(layout.scratch)])
         if purge:
-            for name in ("accounting", "clusters", "log", "run", "scratch"):
+            for name in ("accounting", "clusters", "log", "run", "scratch", "sites"):
                 shutil.rmtree(layout.path / name, ignore_errors=True)
             for name in ("hosts", "munge.key", "lab.json"):
                 (layout.path / name).unlink(missing_ok=True)
