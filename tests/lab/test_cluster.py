@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lab
 def test_a_second_up_does_nothing_and_is_quick(lab):
     begin = time.monotonic()
     assert start_lab(None, lab.path) == (lab, False)
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5  # 0.1 s on a machine that does nothing else
 
 
 def test_another_shape_is_refused_while_it_is_up(lab):
@@ -67,7 +67,7 @@ def test_ranks_are_pinned(lab):
 
 def test_accounts_are_kept(lab):
     job = call(lab, "sbatch", "--parsable", "--output=/dev/null", "--comment=why", "--wrap=exit 3")
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while (said := call(lab, "sacct", "-nPXj", job, "-o", "State,ExitCode,Comment")) != "FAILED|3:0|why":
         assert time.monotonic() < deadline, said
         time.sleep(0.2)

@@ -63,7 +63,7 @@ def spinning(lab, cluster):
     return start
 
 
-def state_of(lab, node, *wanted, patience_s=30):
+def state_of(lab, node, *wanted, patience_s=90):
     deadline = time.monotonic() + patience_s
     while (state := node_states(lab, "lab").get(node, "")) not in wanted:
         assert time.monotonic() < deadline, state
@@ -135,7 +135,7 @@ def test_a_cut_node_is_lost_and_its_ranks_do_not_know(lab, cluster, spinning):
     assert len(faults.find_ranks(lab, job, lab.find_node("lab2"))) == 2
     wait_for(cluster, job, "NODE_FAIL")
     faults.connect_network(lab, "lab2")
-    state_of(lab, "lab2", "idle", patience_s=60)
+    state_of(lab, "lab2", "idle")
     assert not faults.find_ranks(lab, job, lab.find_node("lab2"))
 
 
@@ -172,11 +172,10 @@ def test_without_controller_a_job_runs_on_and_its_state_is_unknown(lab, cluster,
 def test_a_job_of_high_preempts_one_of_low(lab, cluster, spinning):
     job = spinning("--partition=low", "--requeue")
     by = faults.preempt(lab, job, seconds=1).facts["by"]
-    assert poll(cluster, [job])[job].state in ("PENDING", "COMPLETING")
+    assert poll(cluster, [job])[job].state in ("PENDING", "COMPLETING", "PREEMPTED", "REQUEUED")
     wait_for(cluster, by, "COMPLETED")
     wait_for(cluster, job, "RUNNING")
-    states = call(lab, "sacct", "-nPXD", "-j", job, "-o", "State").split()
-    assert states[0] == "PREEMPTED"
+    wait_until(lambda: call(lab, "sacct", "-nPXD", "-j", job, "-o", "State").startswith("PREEMPTED"))
     with pytest.raises(SiteError, match="wanted RUNNING in low"):
         faults.preempt(lab, by)
 
@@ -216,7 +215,7 @@ def test_ranks_are_told_before_the_time_is_over(lab, cluster):
 def test_a_job_reaches_its_time_limit(lab, cluster, spinning):
     job = spinning("--time=10", "--no-requeue")
     faults.shorten(lab, job, seconds=1)
-    state = wait_for(cluster, job, "TIMEOUT", patience_s=60)
+    state = wait_for(cluster, job, "TIMEOUT")
     assert state.told_by == "sacct"
 
 
