@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from pipshpc.campaign import Campaign
-from pipshpc.flow import survey
+from pipshpc.prepare import survey
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
 from pipshpc.task import write_task

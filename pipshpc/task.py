@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,8 @@ from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
 from pipshpc.grid import Grid, Window
 from pipshpc.schema import Record, convert
+
+BATCH_MIB = 96.0  # forcing of one batch of windows, per node
 
 
 class Step(Record, frozen=True):
@@ -54,6 +57,27 @@ class Sample(Record, frozen=True):
     weight: float
     start: str  # ISO 8601, UTC
     seconds: float
+
+    @property
+    def state(self) -> tuple[str, str, float]:
+        """What is read for it; samples of equal state share the memory."""
+        return self.first, self.second, self.weight
+
+
+def group_windows(
+    samples: Sequence[Sequence[Sample]], state_bytes: int, batch_mib: float = BATCH_MIB
+) -> list[list[int]]:
+    """Group windows so that the forcing of a group stays below `batch_mib`; at least one window each."""
+    groups: list[list[int]] = []
+    held: set[tuple[str, str, float]] = set()
+    for window, of_window in enumerate(samples):
+        states = {s.state for s in of_window}
+        if not groups or len(held | states) * state_bytes > batch_mib * (1 << 20):
+            groups.append([])
+            held = set()
+        groups[-1].append(window)
+        held |= states
+    return groups
 
 
 class Task(Record, frozen=True):

@@ -9,10 +9,10 @@ import pytest
 
 from pipshpc.catalogue import is_complete
 from pipshpc.digest import content_digest
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
+from pipshpc.notes import Report
 from pipshpc.plan import plan
-from pipshpc.run import Report
+from pipshpc.prepare import survey
 from pipshpc.schema import parse_yaml
 from pipshpc.site import launch_command, load_site
 from pipshpc.slurm import Job, sbatch_text, submit

@@ -30,12 +30,31 @@ LAYERS = (
         "digest",
         "store",
         "catalogue",
+        "notes",
+        "work",
         "run",
     },
-    {"slurm", "journal", "verdict", "course", "engine", "flow"},
-    {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
+    {
+        "slurm",
+        "journal",
+        "verdict",
+        "course",
+        "estimate",
+        "prepare",
+        "worker",
+        "blocks",
+        "engine",
+        "takeover",
+        "launches",
+        "driver",
+        "flow",
+    },
+    {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
+    {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
+    {"daymap", "blockmap", "watch", "picture", "accounts", "report"},
+    {"commands", "cli"},
 )
-MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
+MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
 
 
 def modules():

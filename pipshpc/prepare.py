@@ -1,0 +1,187 @@
+"""A campaign made concrete: its input opened and checked, its tasks planned, what is done found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipshpc import catalogue
+from pipshpc.campaign import Campaign, Chain, Resources, load_campaign, read_box, read_time
+from pipshpc.errors import InputError, OutputError
+from pipshpc.plan import Offer, plan
+from pipshpc.site import Site, choose_partition, load_site
+from pipshpc.source import Source
+from pipshpc.task import Task
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A campaign made concrete."""
+
+    path: Path  # of the campaign file
+    campaign: Campaign
+    site: Site
+    tasks: list[Task]
+    pending: list[Task]
+    folder: Path  # journal, plan, task files, logs
+    chain_of: dict[str, int] = field(default_factory=dict)  # task id -> index of its chain; absent: the first
+    waiting: dict[str, str] = field(default_factory=dict)  # days of a cycling campaign whose input is not there -> why
+
+    def chain(self, task: Task) -> Chain:
+        """Return the chain that a task belongs to."""
+        return self.campaign.chain_list()[self.chain_of.get(task.id, 0)]
+
+    def resources(self, task: Task) -> Resources:
+        """Return what a task gets, with the number of ranks filled in."""
+        wanted = self.chain(task).resources or self.campaign.resources
+        ranks = wanted.ranks or max(1, self.site.core_count // wanted.threads) * max(1, wanted.nodes)
+        return msgspec.structs.replace(wanted, ranks=ranks)
+
+    @property
+    def ranks(self) -> int:
+        """MPI ranks of the first task; of a task of one chain."""
+        return self.resources(self.tasks[0]).ranks
+
+    @property
+    def output_bytes(self) -> int:
+        """Upper estimate of what the pending tasks will write: two bytes a pixel, uncompressed."""
+        return sum(2 * len(t.windows) * len(t.products) * t.count[0] * t.count[1] for t in self.pending)
+
+
+def survey(campaign: Campaign, base: Path) -> Offer:
+    """Open the forcing, check it, and say what the plan can draw on.
+
+    Raises
+    ------
+    InputError
+        For all that is wrong with the input files.
+    """
+    from pipshpc.kernel import kernel_digest
+    from pipshpc.source import open_source
+    from pipshpc.statics import CONTINUOUS, open_static, static_path
+
+    start, end = read_time("start", campaign.start), read_time("end", campaign.end)
+    box = read_box(campaign.box)
+    source = open_source(campaign.forcing, base, as_utc64(start), as_utc64(end))
+    source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
+    statics = {name: open_static(name).identity for name in CONTINUOUS if static_path(name).is_file()}
+    if "orog" in statics and "orog" not in source.variables:
+        statics["orog_in"] = statics["orog"]
+    return Offer(
+        variables=tuple(source.variables),
+        times=source.times,
+        step_s=float(source.step / np.timedelta64(1, "s")) if source.step is not None else 0.0,
+        identity=source.identity,
+        title=source.title,
+        comment=source.comment,
+        statics=statics,
+        kernels=kernel_digest(),
+        absent=_absent(source),
+    )
+
+
+def _absent(source: Source) -> dict[str, str]:
+    """Say of each known quantity that the forcing does not give what was looked for and what is there."""
+    from pipshpc.source.names import quantities
+
+    reasons = {}
+    for name in quantities():
+        try:
+            source.need(name)
+        except InputError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+def as_utc64(time: datetime) -> np.datetime64:
+    """Return a UTC time as NumPy has it."""
+    return np.datetime64(time.replace(tzinfo=None), "s")
+
+
+def prepare(path: str | Path) -> Prepared:
+    """Read a campaign, check its input, plan its tasks, find what is already done."""
+    path = Path(path).resolve()
+    campaign = load_campaign(path)
+    site = choose_partition(load_site(campaign.site), campaign.partition)
+    output = Path(campaign.output)
+    output = output if output.is_absolute() else Path.cwd() / output
+    tasks = plan(campaign, survey(campaign, path.parent), str(path.parent))
+    tasks = [msgspec.structs.replace(t, output_dir=str(output)) for t in tasks]
+    pending = [t for t in tasks if not is_done(t)]
+    return Prepared(path, campaign, site, tasks, pending, state_folder(campaign))
+
+
+def state_folder(campaign: Campaign) -> Path:
+    """Return where journal, plan, task files and logs of a campaign are."""
+    output = Path(campaign.output)
+    output = output if output.is_absolute() else Path.cwd() / output
+    return output / ".pipshpc" / campaign.campaign
+
+
+def is_done(task: Task) -> bool:
+    """Say whether all files of a task are published: the first of the three sources of truth, and the last word."""
+    return all(catalogue.is_complete(task.path(p), task.id) for p in task.products)
+
+
+def check_space(prepared: Prepared) -> None:
+    """Refuse to start where the products cannot fit, or the folder cannot be written to.
+
+    Raises
+    ------
+    OutputError
+    """
+    if not prepared.pending:
+        return
+    folder = Path(prepared.pending[0].output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OutputError(
+            f"key 'output': {folder}: cannot be used ({error.strerror}); name a folder you can write to"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"key 'output': {folder}: cannot be written to; name another folder")
+    if prepared.output_bytes > free:
+        raise OutputError(
+            f"key 'output': {folder}: has {free / 2**30:.1f} GiB free, the campaign may need up to "
+            f"{prepared.output_bytes / 2**30:.1f} GiB; free some space, name another folder or shorten the campaign"
+        )
+
+
+def plan_lines(prepared: Prepared) -> list[dict[str, Any]]:
+    """Return the plan as plain data, one record a task: what `plan.jsonl` holds."""
+    lines = []
+    for task in prepared.tasks:
+        resources = prepared.resources(task)
+        rows, columns = (-(-n // c) for n, c in zip(task.count, task.chunk, strict=True))
+        lines.append(
+            {
+                "task": task.id,
+                "chain": prepared.chain_of.get(task.id, 0),
+                "start": task.windows[0],
+                "end": _end(task),
+                "products": task.products,
+                "files": [str(task.path(p)) for p in task.products],
+                "blocks": rows * columns,
+                "fields": len(task.windows) * len(task.products),
+                "pixels": len(task.windows) * len(task.products) * task.count[0] * task.count[1],
+                "ranks": resources.ranks,
+                "threads": resources.threads,
+                "nodes": resources.nodes,
+                "priority": prepared.chain(task).priority or 0,
+            }
+        )
+    return lines
+
+
+def _end(task: Task) -> str:
+    last = np.datetime64(task.windows[-1].rstrip("Z"), "s") + np.timedelta64(task.period_s, "s")
+    return f"{last}Z"
