@@ -1,6 +1,7 @@
 """The plan of a lab, without a lab: addresses, names, texts, and pid files that lie."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -173,3 +174,26 @@ def test_descendants_are_found_parents_first():
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         tree.wait()
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "code", "said"),
+    [
+        (["--check"], {}, 1, "on Debian: apt-get install --no-install-recommends slurm-client"),
+        ([], {"PIPSHPC_NO_APT": "1"}, 1, "PIPSHPC_NO_APT forbids to install them"),
+        ([], {}, 1, "there is no apt-get here"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_packages(tmp_path, words, settings, code, said):
+    """A machine on which all that lies in /usr/bin is missing, apt-get as well."""
+    script = str(TEMPLATES / "install.sh")
+    done = subprocess.run(
+        [shutil.which("bash"), script, *words],
+        env={"PATH": str(tmp_path), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    assert (done.returncode, said in text) == (code, True), text
+    assert "sbatch" in text and "mpiexec" in text
