@@ -146,6 +146,9 @@ def _write_files(layout: Layout) -> None:
         _write(layout.conf(cluster), slurm_conf(layout, cluster, len(os.sched_getaffinity(0))))
         _write(layout.sites / f"{cluster}.yaml", site_text(layout, cluster))
         _write(layout.conf(cluster).with_name("mpi.conf"), template("mpi.conf.in").read_text())
+        if not os.path.ismount("/sys/fs/cgroup"):
+            # slurmd finds out which version there is, and ends where there is none, though the lab needs neither.
+            _write(layout.conf(cluster).with_name("cgroup.conf"), "CgroupPlugin=cgroup/v1\n")
     for node in layout.all_nodes():
         (layout.cluster_folder(node.cluster) / "spool" / node.name).mkdir(exist_ok=True)
         layout.private_tmp(node).mkdir(parents=True, exist_ok=True)
