@@ -21,6 +21,7 @@ from pipshpc.lab.daemons import (
     database,
     munge,
     power,
+    slurmd_pid,
     slurmdbd,
     start_controller,
     start_database,
@@ -89,8 +90,10 @@ def start_lab(wanted: Layout | None, folder: Path, patience_s: float = 40.0) -> 
         write_layout(layout)
         _start_all(layout)
         if not wait_until(lambda: all_registered(layout), patience_s, 0.1):
+            dead = [n for n in layout.all_nodes() if slurmd_pid(layout, n) is None]
+            said = f"; slurmd of {dead[0].name} ended: {power(layout, dead[0]).tail()}" if dead else ""
             raise SiteError(
-                f"the nodes did not all come up in {patience_s:g} s; see {layout.folder}/clusters/*/log and "
+                f"the nodes did not all come up in {patience_s:g} s{said}; see {layout.folder}/clusters/*/log and "
                 f"{layout.folder}/log, and `pipshpc lab status`"
             )
     return layout, True
