@@ -40,7 +40,7 @@ class Trial:
     lab : the cluster
     path : campaign file
     output : folder of its products
-    holds : folder; a file named after a task, with a moment in it, holds the task there
+    holds : folder; the moment in the file of a task, else in ``all``, is where the task waits
     """
 
     lab: object
@@ -73,7 +73,7 @@ class Trial:
         self.driver = subprocess.Popen(words, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
 
     def reach(self, moment: str, patience_s: float = 90.0) -> dict:
-        """Wait until a task that was not struck yet waits at a moment; return its heartbeat."""
+        """Wait until a task that was not struck yet waits at a moment; return its heartbeat. It will not wait again."""
         end = time.monotonic() + patience_s
         while time.monotonic() < end:
             for path in (self.state / "tasks").glob("*.progress"):
@@ -84,6 +84,7 @@ class Trial:
                 fresh = time.time() - beat["time"] < 3.0
                 if fresh and beat["stage"] == moment and beat["task"] not in self.struck:
                     self.struck.add(beat["task"])
+                    (self.holds / beat["task"]).write_text("go on")
                     return beat
             assert self.driver.poll() is None, self.said()
             time.sleep(0.1)
