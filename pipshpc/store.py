@@ -209,7 +209,14 @@ class ProductFile:
         return start + found if found >= 0 else int(dataset.id.get_chunk_info_by_coord(at).byte_offset)
 
     def publish(self) -> str:
-        """Close, verify, make durable and rename; return the content digest.
+        """Finish, give the file its name, and remove what is left over; return the content digest."""
+        digest = self.finish()
+        self.reveal()
+        self.clear()
+        return digest
+
+    def finish(self) -> str:
+        """Close, verify and make durable; return the content digest.
 
         Raises
         ------
@@ -225,13 +232,34 @@ class ProductFile:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            self.part.replace(self.path)
             self._close_handles()
-            for part in {self.part, *parts_of(self.path)}:  # this attempt's ledger, and what earlier ones left
-                remove(part)
         except OSError as error:
             raise OutputError(f"{self.part}: cannot be completed ({error}); is the disk full?") from error
         return digest
+
+    def reveal(self) -> None:
+        """Give the finished file its name.
+
+        The unfinished name and its ledger stay until `clear`: an attempt that
+        dies before all files of the task count as done leaves its blocks to
+        the next one.
+        """
+        twin = self.path.with_name(f"{self.part.name.removesuffix('.part')}.twin.part")
+        try:
+            try:
+                os.link(self.part, twin)
+            except OSError:  # not every file system has hard links
+                self.part.replace(self.path)
+                remove(self.part)  # its ledger
+            else:
+                twin.replace(self.path)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be given its name ({error}); check the folder") from error
+
+    def clear(self) -> None:
+        """Remove this attempt's ledger, and what earlier ones left; the last act, when the file counts as done."""
+        for part in {self.part, *parts_of(self.path)}:
+            remove(part)
 
     def _verify(self) -> None:
         with h5py.File(self.part, "r", locking=False) as file:

@@ -10,8 +10,8 @@ import pytest
 
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
-from pipshpc.prepare import survey
 from pipshpc.site import launch_command, launch_environment, load_site
+from pipshpc.survey import survey
 from pipshpc.task import write_task
 from tests.unit.test_plan import campaign
 
@@ -66,12 +66,12 @@ def make_task(forcing_file, tmp_path):
 def start_ranks(tmp_path):
     """Return a function that runs a task on n ranks and gives the finished process."""
 
-    def start(task, ranks, threads=1, timeout=120, wait=True):
+    def start(task, ranks, threads=1, timeout=120, wait=True, options=()):
         path = tmp_path / f"{task.id}.{ranks}.{threads}.json"
         write_task(task, path)
         site = load_site("local")
         argv = [sys.executable, "-m", "pipshpc.run", str(path), "--threads", str(threads)]
-        argv += ["--report", str(path.with_suffix(".report")), "--progress", str(path.with_suffix(".progress"))]
+        argv += ["--notes", *options]
         process = subprocess.Popen(
             launch_command(site, ranks, threads, argv),
             env={**os.environ, **launch_environment(site, threads)},

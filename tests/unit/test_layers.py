@@ -15,7 +15,7 @@ LAYERS = (
     {"walltime"},
     {"schema", "grid", "sourcegrid", "product", "forcing", "sun", "statics", "fetch", "site"},
     {"storage"},
-    {"task", "campaign", "plan"},
+    {"offer", "task", "campaign", "recipe", "sampling", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
     {
         "domain",
@@ -34,6 +34,9 @@ LAYERS = (
         "digest",
         "store",
         "catalogue",
+        "notes",
+        "survey",
+        "work",
         "run",
     },
     {
@@ -53,10 +56,10 @@ LAYERS = (
     },
     {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
     {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
-    {"daymap", "blockmap", "watch", "picture", "accounts", "report"},
+    {"daymap", "blockmap", "watch", "picture", "accounts", "report", "reportpage"},
     {"commands", "cli"},
 )
-MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
+MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
 
 
 def modules():
