@@ -21,13 +21,14 @@ import msgspec
 
 from pipshpc import course as states
 from pipshpc.course import Course, fold
-from pipshpc.errors import SiteError
+from pipshpc.errors import PipshpcError, SiteError
 from pipshpc.estimate import estimate
 from pipshpc.journal import Journal
 from pipshpc.launches import Launch, Sizes, command_of, files_of, tail
 from pipshpc.ledger import remove_parts
 from pipshpc.notes import Beat, Failure, Report, read_note
-from pipshpc.prepare import Prepared, is_done, plan_lines
+from pipshpc.prepare import Prepared, is_done, is_full, plan_lines, prepare
+from pipshpc.takeover import end_launch
 from pipshpc.task import Task, write_task
 from pipshpc.verdict import Ending, judge
 
@@ -275,6 +276,9 @@ class Driver:
                 said=note.message if note else "",
                 state=word,
                 started=bool(outcome.get("started", True)),
+                ended_for=launch.ended_for,
+                heard=launch.heard or beat is not None,
+                disk_full=is_full(Path(task.output_dir)),
             )
             self._judge(launch, task, ending, beat.done if beat else 0)
 
@@ -344,6 +348,7 @@ class Driver:
             if beat.stage == "done":
                 self._collect_done(launch, task)
                 self.status.running.pop(task.id, None)
+            self._note_progress(launch, (task.id, beat.stage, beat.done))
         if newest:
             self._note_silence(launch, time.time() - newest)
         if launch.silent or self._job_over(launch):
@@ -363,6 +368,15 @@ class Driver:
             step=launch.step,
             nodes=launch.nodes_used,
         )
+
+    def _note_progress(self, launch: Launch, progress: tuple[str, str, int]) -> None:
+        """End a launch that lives but does not get on: a rank may be gone without the others knowing."""
+        now, limit = time.monotonic(), self.prepared.campaign.retry.stalled_s
+        if progress != launch.progress:
+            launch.progress, launch.progress_since = progress, now
+        elif now - launch.progress_since > limit and not launch.ended_for:
+            launch.ended_for = f"it got on with no block for {limit:.0f} s, in stage '{progress[1]}'"
+            end_launch(launch.log, launch.job, launch.step)
 
     def _note_silence(self, launch: Launch, seconds: float) -> None:
         if (seconds > SILENT_S) == launch.silent:
@@ -412,13 +426,22 @@ class Driver:
         if not news:
             return
         fold(news, self.course)
+        if self.course.replans != self.replans:
+            self._replan()
         for name, known in self.course.tasks.items():
             if known.state == states.PENDING and name in self.status.failed:
                 del self.status.failed[name]
                 self._enqueue(self.tasks[name])
 
-    def replan(self, prepared: Prepared) -> None:
-        """Go on with a new plan of the same campaign; what runs goes on."""
+    def _replan(self) -> None:
+        """Plan again from the campaign file, as somebody asked; what runs goes on."""
+        self.replans = self.course.replans
+        try:
+            prepared = prepare(self.prepared.path)
+        except PipshpcError as error:
+            # The campaign as it was is still good; who asked learns of it from the journal.
+            self._write("not planned again", reason=str(error))
+            return
         self.prepared = prepared
         self.sizes.prepared = prepared
         known = set(self.tasks)

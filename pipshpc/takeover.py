@@ -156,6 +156,19 @@ def _end_launches(folder: Path) -> list[str]:
     return [f"launch {p.pid}" for p in running]
 
 
+def end_launch(log: Path, job: str, step: str) -> None:
+    """End one launch that does not get on: its step where Slurm runs it, else its processes on this machine."""
+    if job and step:
+        with contextlib.suppress(SiteError):
+            slurm.Cluster().ask("scancel", f"{job}.{step}")
+        return
+    try:
+        pid = int(json.loads(Path(f"{log}.pid").read_text())["pid"])
+        os.killpg(pid, signal.SIGKILL)
+    except (OSError, ValueError, KeyError):
+        return
+
+
 def _command_line(pid: int) -> str:
     try:
         return " ".join(psutil.Process(pid).cmdline())
