@@ -24,9 +24,9 @@ from pipshpc.course import Course, fold
 from pipshpc.errors import SiteError
 from pipshpc.estimate import estimate
 from pipshpc.journal import Journal
-from pipshpc.launches import Launch, Sizes, command_of, files_of, read_beat, read_note, tail
+from pipshpc.launches import Launch, Sizes, command_of, files_of, tail
 from pipshpc.ledger import remove_parts
-from pipshpc.notes import Report
+from pipshpc.notes import Beat, Failure, Report, read_note
 from pipshpc.prepare import Prepared, is_done, plan_lines
 from pipshpc.task import Task, write_task
 from pipshpc.verdict import Ending, judge
@@ -260,8 +260,8 @@ class Driver:
         word = self._job_state(launch)
         reached = False
         for task in left:
-            note = read_note(files_of(self.prepared.folder, task)["failed"])
-            beat = read_beat(files_of(self.prepared.folder, task)["progress"])
+            note = read_note(files_of(self.prepared.folder, task)["failed"], Failure)
+            beat = read_note(files_of(self.prepared.folder, task)["progress"], Beat)
             if note is None and (reached or (beat is None and launch.heard)):
                 # The launch ended before it came to this task.
                 self._put_back(task)
@@ -271,12 +271,12 @@ class Driver:
                 exit_code=outcome.get("exit_code"),
                 error=f"{type(error).__name__}: {error}" if error else "",
                 log=log,
-                task_code=note[0] if note else None,
-                said=note[1] if note else "",
+                task_code=note.exit_code if note else None,
+                said=note.message if note else "",
                 state=word,
                 started=bool(outcome.get("started", True)),
             )
-            self._judge(launch, task, ending, int((beat or {}).get("done", 0)))
+            self._judge(launch, task, ending, beat.done if beat else 0)
 
     def _put_back(self, task: Task) -> None:
         self._write("attempt ended", task=task.id, launch=self.course.task(task.id).launch, cause="NOT_REACHED",
@@ -315,12 +315,8 @@ class Driver:
         before = self.course.task(task.id)
         self.status.done += 1
         facts: dict[str, Any] = {"wait_s": round(max(0.0, before.started - before.submitted), 3)}
-        try:
-            path = files_of(self.prepared.folder, task)["report"]
-            report = msgspec.json.decode(path.read_bytes(), type=Report)
-        except (OSError, msgspec.DecodeError):
-            pass
-        else:
+        report = read_note(files_of(self.prepared.folder, task)["report"], Report)
+        if report is not None:
             self.status.reports.append(report)
             facts |= self.sizes.learn(task, report, before)
         self._write("completed", task=task.id, launch=launch.number, **facts)
@@ -336,16 +332,16 @@ class Driver:
             if known.state == states.COMPLETED:
                 continue
             files = files_of(self.prepared.folder, task)
-            beat = read_beat(files["progress"])
+            beat = read_note(files["progress"], Beat)
             if beat is None and files["failed"].exists():
                 continue
             if beat is None:
                 break  # tasks of a launch are made one after another
-            newest = max(newest, float(beat["time"]))
-            self.status.running[task.id] = float(beat["done"]) / max(float(beat["total"]), 1.0)
+            newest = max(newest, beat.time)
+            self.status.running[task.id] = beat.done / max(beat.total, 1)
             if known.state == states.SUBMITTED:
                 self._hear(launch, task, beat)
-            if beat.get("stage") == "done":
+            if beat.stage == "done":
                 self._collect_done(launch, task)
                 self.status.running.pop(task.id, None)
         if newest:
@@ -353,11 +349,10 @@ class Driver:
         if launch.silent or self._job_over(launch):
             self._seek(launch)
 
-    def _hear(self, launch: Launch, task: Task, beat: dict[str, Any]) -> None:
+    def _hear(self, launch: Launch, task: Task, beat: Beat) -> None:
         """Take note of the first heartbeat of a task."""
         launch.heard = True
-        launch.job, launch.step = str(beat.get("job", "")), str(beat.get("step", ""))
-        launch.nodes_used = str(beat.get("nodes", "") or beat.get("host", ""))
+        launch.job, launch.step, launch.nodes_used = beat.job, beat.step, beat.nodes or beat.host
         if self.engine.blocks is not None and launch.job in self.engine.blocks.blocks:
             self.engine.blocks.blocks[launch.job].used = True
         self._write(

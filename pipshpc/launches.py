@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import sys
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pipshpc.notes import Report
     from pipshpc.prepare import Prepared
 
-BUNDLES = False
 STARTUP_S = 2.0  # to start ranks, until it was measured
 STARTUP_SHARE = 0.1  # of the time of a launch that starting may take
 LONGEST_LAUNCH_S = 600.0
@@ -104,7 +102,7 @@ class Sizes:
         As many as keep the start below a tenth of the launch, but so few that
         all cores have work until near the end and a launch stays short.
         """
-        if not BUNDLES or course.task(task.id).attempts.charged or task.id in self._grown:
+        if course.task(task.id).attempts.charged or task.id in self._grown:
             return 1  # what made trouble is tried alone
         stated = self.prepared.resources(task).tasks_per_launch
         seconds = self.seconds(task)
@@ -201,24 +199,6 @@ def files_of(folder: Path, task: Task) -> dict[str, Path]:
         name: folder / "tasks" / f"{task.id}.{suffix}"
         for name, suffix in (("task", "json"), ("progress", "progress"), ("report", "report"), ("failed", "failed"))
     }
-
-
-def read_beat(path: Path) -> dict[str, Any] | None:
-    """Read a heartbeat; None where there is none."""
-    try:
-        beat = json.loads(path.read_text())
-        return beat if isinstance(beat, dict) and {"time", "done", "total"} <= beat.keys() else None
-    except (OSError, ValueError):
-        return None
-
-
-def read_note(path: Path) -> tuple[int, str] | None:
-    """Read why a task failed, in its own words: exit code and sentence."""
-    try:
-        note = json.loads(path.read_text())
-        return int(note["exit_code"]), str(note["message"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def tail(path: Path) -> str:

@@ -112,8 +112,8 @@ def _make(
         work = together(comm, lambda: Work(task, comm, node, inputs, clock, manner, stop))
         work.execute(writers, files, beat)
         beat.stage = "publish"
-        if manner.hold is not None and manner.hold.stage == "publish":
-            manner.hold.sleep(comm, stop)
+        if manner.hold is not None and manner.hold.wanted("publish", task.id):
+            manner.hold.sleep("publish", task.id, comm, stop)
         with clock.stage("publish"):
             digests = together(comm, lambda: {str(file.path): file.finish() for file in files.values()})
             together(comm, lambda: _reveal(files))
@@ -248,8 +248,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--hold",
         default=os.environ.get("PIPSHPC_HOLD", ""),
-        metavar="STAGE:SECONDS",
-        help="for fault tests: sleep in read, compute, write or publish of each task's first batch",
+        metavar="STAGE:SECONDS|@FOLDER",
+        help="for fault tests: sleep in read, compute, write or publish of each task's first batch; "
+        "a folder says it anew for each task",
     )
     return parser.parse_args()
 

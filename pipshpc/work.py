@@ -92,14 +92,21 @@ class Hold:
     no writer has, in "write" each rank's first block is in the ledger and the
     others are not made, in "publish" all blocks are there and no file has its
     name. SIGTERM and SIGUSR1 end it, and the task then stops as it always does.
+
+    With a folder instead of a stage, a file in it named after the task, else
+    one named ``all``, holds the name of the stage; the sleep ends when it
+    says something else.
     """
 
-    stage: HeldStage
-    seconds: float
+    stage: HeldStage | None
+    seconds: float = 3600.0
+    folder: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> Hold:
-        """Read ``STAGE:SECONDS``, or raise `SpecError`."""
+        """Read ``STAGE:SECONDS`` or ``@FOLDER``, or raise `SpecError`."""
+        if text.startswith("@"):
+            return cls(None, folder=Path(text[1:]))
         stage, _, seconds = text.partition(":")
         with suppress(ValueError):
             if stage in get_args(HeldStage) and float(seconds) >= 0:
@@ -107,12 +114,23 @@ class Hold:
         stages = "|".join(get_args(HeldStage))
         raise SpecError(f"--hold: found '{text}', wanted {stages} and seconds, such as compute:20")
 
-    def sleep(self, comm: Any, stop: Stop, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Sleep until the time is up or a rank of the task is told to stop."""
+    def wanted(self, stage: HeldStage, task: str) -> bool:
+        """Whether a task is to sleep in a stage now."""
+        if self.folder is None:
+            return self.stage == stage
+        for name in (task, "all"):
+            with suppress(OSError):
+                return (self.folder / name).read_text().strip() == stage
+        return False
+
+    def sleep(
+        self, stage: HeldStage, task: str, comm: Any, stop: Stop, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Sleep until the time is up, nobody wants it any more, or a rank of the task is told to stop."""
         from mpi4py import MPI
 
         end = time.monotonic() + self.seconds
-        while time.monotonic() < end and not stop.told:
+        while time.monotonic() < end and not stop.told and self.wanted(stage, task):
             meanwhile()
             if comm.Iprobe(MPI.ANY_SOURCE, WAKE):
                 stop.told = True
@@ -243,11 +261,13 @@ class Work:
 
     def _sleep(self, stage: HeldStage, beat: Heartbeat, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Sleep here once, where a fault test asked for it."""
-        if self.hold is not None and self.hold.stage == stage:
+        if self.hold is not None and self.hold.wanted(stage, self.task.id):
             back = beat.stage
             beat.stage = stage
-            self.hold.sleep(self.comm, self.stop, meanwhile)
-            self.hold, beat.stage = None, back
+            self.hold.sleep(stage, self.task.id, self.comm, self.stop, meanwhile)
+            beat.stage = back
+            if self.hold.folder is None:
+                self.hold = None
 
     def _go_on(
         self, curve: npt.NDArray[np.int64], batches: list[Batch], files: dict[int, store.ProductFile]
