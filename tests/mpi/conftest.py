@@ -40,7 +40,9 @@ def write_forcing(path, steps=24, step_h=1, seed=3, first_h=0, names=("t2m", "d2
             if name not in names:
                 continue
             values = middle + spread * width * rng.normal(size=(steps, 37, 72))
-            data = file.createVariable(name, "i2", ("time", "latitude", "longitude"), zlib=True, fill_value=-32767)
+            data = file.createVariable(
+                name, "i2", ("time", "latitude", "longitude"), zlib=True, fill_value=-32767, chunksizes=(1, 37, 72)
+            )
             data.units, data.scale_factor, data.add_offset = units, width / 4000, middle
             data[:] = np.clip(values, 0, 1) if name == "tcc" else values
     return path
