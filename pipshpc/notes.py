@@ -181,12 +181,13 @@ class Heartbeat:
             self._wake.set()
 
     def _go(self) -> None:
-        ended = False
-        while not ended:
+        while True:
             ended = self._end.is_set()  # asked before the last beat, which tells the last stage
             # A watcher takes silence for trouble, not for the end: a full disk must not stop the work.
             with contextlib.suppress(OSError):
                 self._tell()
+            if ended:
+                return
             self._end.wait(SPARE_S)  # many small batches are no reason for many beats
             self._wake.wait(BEAT_S)
             self._wake.clear()
