@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import msgspec
 import numpy as np
 
 from pipshpc import catalogue
-from pipshpc.campaign import Campaign, Chain, Resources, load_campaign, read_box, read_time
-from pipshpc.errors import InputError, OutputError
-from pipshpc.plan import Offer, plan
+from pipshpc.campaign import Campaign, Chain, Resources, load_campaign
+from pipshpc.errors import OutputError
+from pipshpc.plan import plan
 from pipshpc.site import Site, choose_partition, load_site
-from pipshpc.source import Source
+from pipshpc.survey import survey
 from pipshpc.task import Task
 
 
@@ -53,56 +52,6 @@ class Prepared:
     def output_bytes(self) -> int:
         """Upper estimate of what the pending tasks will write: two bytes a pixel, uncompressed."""
         return sum(2 * len(t.windows) * len(t.products) * t.count[0] * t.count[1] for t in self.pending)
-
-
-def survey(campaign: Campaign, base: Path) -> Offer:
-    """Open the forcing, check it, and say what the plan can draw on.
-
-    Raises
-    ------
-    InputError
-        For all that is wrong with the input files.
-    """
-    from pipshpc.kernel import kernel_digest
-    from pipshpc.source import open_source
-    from pipshpc.statics import CONTINUOUS, open_static, static_path
-
-    start, end = read_time("start", campaign.start), read_time("end", campaign.end)
-    box = read_box(campaign.box)
-    source = open_source(campaign.forcing, base, as_utc64(start), as_utc64(end))
-    source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
-    statics = {name: open_static(name).identity for name in CONTINUOUS if static_path(name).is_file()}
-    if "orog" in statics and "orog" not in source.variables:
-        statics["orog_in"] = statics["orog"]
-    return Offer(
-        variables=tuple(source.variables),
-        times=source.times,
-        step_s=float(source.step / np.timedelta64(1, "s")) if source.step is not None else 0.0,
-        identity=source.identity,
-        title=source.title,
-        comment=source.comment,
-        statics=statics,
-        kernels=kernel_digest(),
-        absent=_absent(source),
-    )
-
-
-def _absent(source: Source) -> dict[str, str]:
-    """Say of each known quantity that the forcing does not give what was looked for and what is there."""
-    from pipshpc.source.names import quantities
-
-    reasons = {}
-    for name in quantities():
-        try:
-            source.need(name)
-        except InputError as error:
-            reasons[name] = str(error)
-    return reasons
-
-
-def as_utc64(time: datetime) -> np.datetime64:
-    """Return a UTC time as NumPy has it."""
-    return np.datetime64(time.replace(tzinfo=None), "s")
 
 
 def prepare(path: str | Path) -> Prepared:

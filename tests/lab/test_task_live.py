@@ -12,10 +12,10 @@ from pipshpc.digest import content_digest
 from pipshpc.forcing import Forcing
 from pipshpc.notes import Report
 from pipshpc.plan import plan
-from pipshpc.prepare import survey
 from pipshpc.schema import parse_yaml
 from pipshpc.site import launch_command, load_site
 from pipshpc.slurm import Job, sbatch_text, submit
+from pipshpc.survey import survey
 from pipshpc.task import write_task
 from tests.lab.conftest import ROOT, call, sbatch, wait_for
 from tests.mpi.conftest import write_forcing
