@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pipshpc.commands import campaign_acts, campaign_steers, files, runs
+from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, runs
 from pipshpc.commands.products import products_app
 from pipshpc.commands.writing import OPTIONS
 from pipshpc.errors import PipshpcError
@@ -23,7 +23,8 @@ app = typer.Typer(
 app.add_typer(products_app, name="products")
 for commands in (runs, campaign_acts, files):
     app.registered_commands += commands.app.registered_commands
-app.add_typer(campaign_steers.campaign_app, name="campaign")
+assert campaign_steers  # its commands are in the group
+app.add_typer(campaign_app.campaign_app, name="campaign")
 app.add_typer(lab_app, name="lab")
 _settings = {"debug": False}
 

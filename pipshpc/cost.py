@@ -134,7 +134,8 @@ def reckon(
     for chain in sorted({int(line.get("chain", 0)) for line in todo}):
         mine = [line for line in todo if int(line.get("chain", 0)) == chain]
         seconds = [history.rate(line["products"]) * line["pixels"] / cores_of(line) for line in mine]
-        several = per_launch.get(chain, 0) or _tasks_per_launch(startup, median(seconds), len(mine))
+        at_once = max(1, site.scheduler.max_nodes * site.core_count // cores_of(mine[0]))
+        several = per_launch.get(chain, 0) or _tasks_per_launch(startup, median(seconds), len(mine), at_once)
         number = math.ceil(len(mine) / several)
         launches += number
         core_s += sum(s * cores_of(line) for s, line in zip(seconds, mine, strict=True))
@@ -166,9 +167,10 @@ def reckon(
     )
 
 
-def _tasks_per_launch(startup: float, seconds: float, tasks: int) -> int:
-    """Return how many tasks one launch makes so that starting takes less than `STARTUP_SHARE` of it."""
-    return max(1, min(tasks, math.ceil(startup * (1 - STARTUP_SHARE) / (STARTUP_SHARE * max(seconds, 0.01)))))
+def _tasks_per_launch(startup: float, seconds: float, tasks: int, at_once: int) -> int:
+    """Return how many tasks one launch makes: starting takes less than `STARTUP_SHARE`, and no core runs dry early."""
+    wanted = math.ceil(startup * (1 - STARTUP_SHARE) / (STARTUP_SHARE * max(seconds, 0.01)))
+    return max(1, min(wanted, math.ceil(tasks / (2 * at_once))))
 
 
 def _pilots(site: Site, nodes: int, wall_s: float) -> tuple[int, int, int]:

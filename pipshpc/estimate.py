@@ -1,6 +1,6 @@
 """How long a campaign will still take, with an honest range, and how good such words were. Pure; reads no clock.
 
-The work that is left is reckoned in core-seconds, by the median rate of each
+The work that is left is reckoned in core-seconds, by the usual rate of each
 chain; it is divided by the cores that were really kept busy of late, so that
 starting, waiting for nodes and gaps are in it. The range covers the truth in
 about four of five cases where the past is a guide to the future; `score` says
@@ -24,6 +24,8 @@ _SPREADS = 1.28  # standard deviations on each side that hold it
 _MAD = 1.4826  # standard deviation of a normal distribution in units of its median deviation
 _LEAST_SPREAD = 0.05  # of the rate between tasks, which few tasks do not show
 _MACHINE_SPREAD = 0.08  # of the cores that will be had: the weather of the machine
+_ENOUGH = 0.1  # share of a running task from which on its pace tells its length
+_OUTLIER = 3.0  # times the median; what is longer counts as this long
 MARKS = (0.25, 0.5, 0.75)  # of the work, where forecasts are scored
 
 
@@ -81,13 +83,19 @@ def estimate(course: Course, planned: Sequence[Record], now: float, running: Map
     if not rates or cores <= 0:
         return None
     usual = median(rates.values())
-    work = longest = 0.0
+    work = longest = waiting = 0.0
     for line in left:
-        whole = rates.get(int(line.get("chain", 0)), usual) * _pixels(line)
-        rest = whole * (1.0 - running.get(line["task"], 0.0))
+        whole, share = rates.get(int(line.get("chain", 0)), usual) * _pixels(line), running.get(line["task"], 0.0)
+        task = known.get(line["task"])
+        if task is not None and share > _ENOUGH and task.started:
+            whole = max(now - task.started, 0.1) / share * _cores(line)  # a long one is known to be long
+        rest = whole * (1.0 - share)
         work += rest
         longest = max(longest, rest / _cores(line))  # no task ends sooner for others being done
-    middle = max(work / cores, longest) + _wait_for_nodes(known.values(), running, now)
+        waiting = max(waiting, 0.0 if share else whole / _cores(line))
+    # In the end some cores have nothing to do while the last tasks run: half a task on average.
+    tail = 0.5 * waiting * max(0.0, 1.0 - max(map(_cores, left)) / cores)
+    middle = max(work / cores + tail, longest) + _wait_for_nodes(known.values(), running, now)
     error = math.sqrt(spread**2 * (1 / len(left) + 1 / max(rested, 1)) + _MACHINE_SPREAD**2 * (1 + 4 / max(rested, 1)))
     factor = math.exp(_SPREADS * error)
     return Estimate(middle, middle / factor, middle * factor, rested)
@@ -150,13 +158,20 @@ def _rates(
             made = 1.0 - kept / blocks if blocks else 1.0
             if made > 0.5:  # else mostly the work of an earlier attempt
                 found[chain].append(seconds / made * scale)
-        elif task.state in (RUNNING, UNKNOWN) and share > 0.1 and task.started:
+        elif task.state in (RUNNING, UNKNOWN) and share > _ENOUGH and task.started:
             guesses[chain].append(max(now - task.started, 0.1) / share * scale)
-    rates = {chain: median(values) for chain, values in found.items()}
-    rates |= {chain: median(values) for chain, values in guesses.items() if chain not in rates}
-    deviations = [abs(v / rates[chain] - 1.0) for chain, values in found.items() for v in values]
+    rates = {chain: _usual(values) for chain, values in found.items()}
+    rates |= {chain: _usual(values) for chain, values in guesses.items() if chain not in rates}
+    middles = {chain: median(values) for chain, values in found.items()}
+    deviations = [abs(v / middles[chain] - 1.0) for chain, values in found.items() for v in values]
     spread = max(_MAD * median(deviations), _LEAST_SPREAD) if len(deviations) > 2 else 0.5
     return rates, spread, sum(map(len, found.values()))
+
+
+def _usual(values: Sequence[float]) -> float:
+    """Return the mean of all but the outliers: sums follow the mean, and one hanging task must not spoil it."""
+    most = _OUTLIER * median(values)
+    return sum(min(value, most) for value in values) / len(values)
 
 
 def _cores_busy(course: Course, tasks: Iterable[TaskCourse], lines: Mapping[str, Record], now: float) -> float:
@@ -168,8 +183,8 @@ def _cores_busy(course: Course, tasks: Iterable[TaskCourse], lines: Mapping[str,
         elif task.state in (RUNNING, UNKNOWN) and task.started:
             spans.append((task.started, now, _cores(lines[task.id])))
     mine = [span for span in spans if span[1] >= course.driver.started]
-    # Without a driver, or before its first task, time passes without saying anything about the machine.
-    idle = bool(course.driver.ended) or not mine
+    # While nothing runs, time passes without saying anything about the machine.
+    idle = bool(course.driver.ended) or not any(end == now for _, end, _ in mine)
     mine = mine or spans
     if not mine:
         return 0.0

@@ -194,11 +194,11 @@ class Inputs:
                 failed = error  # the others of the node wait below
                 break
             fill_periodic(self._memory.array[at, number], values)
-        lost = {time for part in self._node.allgather(list(self.missing)) for time in part}
+        lost = {time: why for part in self._node.allgather(self.missing) for time, why in part.items()}
         if failed is not None:
             raise failed
-        if lost.issuperset(s.first for s in batch.states):
-            raise InputError(next(iter(self.missing.values()), "no time step of the forcing can be read"))
+        if lost.keys() >= {s.first for s in batch.states}:
+            raise InputError(f"no time step can be read: {next(iter(lost.values()))}")
 
     def _read(self, name: str, time: str) -> npt.NDArray[np.float32]:
         when = np.datetime64(time.rstrip("Z"), "s")

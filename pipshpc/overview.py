@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import gc
 import json
-import os
 import socket
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import msgspec
 from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, STATES, SUBMITTED, UNKNOWN, Course, TaskCourse, fold
 from pipshpc.errors import SpecError
 from pipshpc.journal import Journal
+from pipshpc.takeover import driver_alive
 
 FRESH_S = 15.0  # a heartbeat comes every 2 s; an older one is told with its age
 Record = Mapping[str, Any]
@@ -112,24 +113,6 @@ def _folder_place(folder: Path) -> Place:
     return Place(folder.resolve(), file if file and file.is_file() else None)
 
 
-def driver_alive(folder: Path) -> bool:
-    """Say whether a driver holds the lock of a campaign; where the file system cannot tell, none does."""
-    try:
-        fd = os.open(folder / "lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        # Shared, so that two who look at the same time do not take each other for a driver.
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return False
-
-
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of JSON lines, fast where it is whole; lines that a crash cut are passed over."""
     try:
@@ -155,20 +138,30 @@ class Overview:
     beats: dict[str, dict[str, Any]] = field(default_factory=dict)  # task -> its last heartbeat
     alive: bool = False  # whether a driver holds the lock
     events: list[dict[str, Any]] = field(default_factory=list)
+    news: Journal | None = None  # where `refresh` reads on
+    _unheard: dict[str, TaskCourse] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[TaskCourse]:
         """The course of each planned task; those never heard of are PENDING."""
         known = self.course.tasks
-        return [known.get(p["task"]) or TaskCourse(p["task"]) for p in self.planned]
+        for line in self.planned:
+            if line["task"] not in self._unheard and line["task"] not in known:
+                self._unheard[line["task"]] = TaskCourse(line["task"])
+        return [known.get(p["task"]) or self._unheard[p["task"]] for p in self.planned]
+
+    @property
+    def heard(self) -> list[TaskCourse]:
+        """The course of those planned tasks that the journal names."""
+        known = self.course.tasks
+        return [known[p["task"]] for p in self.planned if p["task"] in known]
 
     @property
     def counts(self) -> dict[str, int]:
         """How many planned tasks are in each state."""
-        found = dict.fromkeys(STATES, 0)
-        for task in self.tasks:
-            found[task.state] += 1
-        return found
+        known = self.course.tasks
+        found = Counter(known[p["task"]].state if p["task"] in known else PENDING for p in self.planned)
+        return {state: found[state] for state in STATES}
 
     @property
     def running(self) -> dict[str, float]:
@@ -178,7 +171,8 @@ class Overview:
     @property
     def left(self) -> int:
         """Tasks that are neither completed nor failed for good."""
-        return sum(t.state not in (COMPLETED, FAILED) for t in self.tasks)
+        counts = self.counts
+        return len(self.planned) - counts[COMPLETED] - counts[FAILED]
 
 
 def plan_is_old(view: Overview) -> bool:
@@ -199,26 +193,66 @@ def share_done(beat: Record) -> float:
         return 0.0
 
 
-def read_overview(folder: Path, now: float | None = None) -> Overview:
+def read_overview(folder: Path, now: float | None = None, journal: Journal | None = None) -> Overview:
     """Read what the state folder of a campaign says now.
 
     Parameters
     ----------
     folder : state folder
     now : unix time; the clock's if None
+    journal : where `refresh` shall read on later; not needed to look once
     """
-    events = read_lines(folder / "journal.jsonl")
-    course = fold_patiently(events)
-    planned = read_lines(folder / "plan.jsonl")
-    if not planned:  # a driver that wrote no plan: what is heard of is what there is
-        planned = [{"task": name} for name in course.tasks]
-    view = Overview(folder.name, folder, time.time() if now is None else now, course, planned, events=events)
-    view.alive = driver_alive(folder)
-    wanted = {p["task"] for p in planned}
-    for task in course.tasks.values():
-        if task.state in (SUBMITTED, RUNNING, UNKNOWN) and task.id in wanted and (beat := read_beat(folder, task)):
-            view.beats[task.id] = beat
+    with _no_collection():
+        events = [dict(e) for e in journal.news()] if journal else read_lines(folder / "journal.jsonl")
+        course = fold_patiently(events)
+        planned = _plan(folder, course)
+    view = Overview(folder.name, folder, time.time() if now is None else now, course, planned)
+    view.events, view.news = events, journal
+    _look(view)
     return view
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from searching hundreds of thousands of new records for cycles, which is most of the time else."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.freeze()  # what was read stays as long as this process
+            gc.enable()
+
+
+def refresh(view: Overview) -> Overview:
+    """Return the campaign as it is now, reading only what came since."""
+    if view.news is None:
+        return read_overview(view.folder, journal=Journal(view.folder / "journal.jsonl"))
+    events = [dict(e) for e in view.news.news()]
+    for event in events:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            fold([event], view.course)
+    if any(e.get("event") in ("planned", "driver started") for e in events):
+        view.planned = _plan(view.folder, view.course)
+    view.events += events
+    view.now, view.beats = time.time(), {}
+    _look(view)
+    return view
+
+
+def _plan(folder: Path, course: Course) -> list[dict[str, Any]]:
+    """Return the plan; of a driver that wrote none, what is heard of is what there is."""
+    return read_lines(folder / "plan.jsonl") or [{"task": name} for name in course.tasks]
+
+
+def _look(view: Overview) -> None:
+    """Look for the driver and for the heartbeats of what is under way."""
+    view.alive = driver_alive(view.folder)
+    wanted = {p["task"] for p in view.planned}
+    for task in view.course.tasks.values():
+        if task.state in (SUBMITTED, RUNNING, UNKNOWN) and task.id in wanted and (beat := read_beat(view.folder, task)):
+            view.beats[task.id] = beat
 
 
 def fold_patiently(events: list[dict[str, Any]]) -> Course:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ import msgspec
 
 from pipshpc.campaign import Campaign, load_campaign
 from pipshpc.errors import OutputError, SiteError
-from pipshpc.overview import Place, driver_alive, read_lines
+from pipshpc.overview import Place, read_lines
 from pipshpc.site import Site, list_sites, load_site
 from pipshpc.slurm import Cluster, Job, Silence, poll, sbatch_text, submit
+from pipshpc.takeover import driver_alive
 
+WARNING_S = 90  # before the end of its walltime a driver's job is told
 LONGEST_START_S = 20.0  # until a detached driver has begun
 
 
@@ -90,7 +94,8 @@ def absolute_text(campaign: Campaign, place: Place) -> str:
     elif known is not None:
         plain["site"] = str(known.absolute())
     head = f"# What the driver runs: {place.file} as submitted, with absolute paths. Change that, not this.\n"
-    return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
+    return head + text
 
 
 def _replace(path: Path, text: str) -> None:
@@ -179,7 +184,7 @@ def driver_job(place: Place, site: Site, number: int, stack: str = "") -> tuple[
         qos=own.qos,
         comment=job_key(place, number),
         # The driver has itself queued again before its time is up.
-        signal="B:USR1@90",
+        signal=f"B:USR1@{WARNING_S}",
         requeue=True,
         output=str(place.folder / "driver.log"),
         modules=[stack] if stack else [],
@@ -204,9 +209,11 @@ def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
     jobs = [str(e["number"]) for e in wanted if e.get("how") == "job"]
     if jobs:
         state = poll(cluster, jobs[-1:])[jobs[-1]]
-        if not state.told_by and "neither squeue nor sacct" not in state.reason:
+        # Squeue answered and does not know it: it is over, or was never there.
+        gone = state.ended or re.search(r"neither squeue nor sacct|squeue does not know", state.reason)
+        if state.state == "UNKNOWN" and not gone:
             raise Silence(f"whether the driver's job {jobs[-1]} lives is not known: {state.reason}; try again")
-        if not state.ended and state.state != "UNKNOWN":
+        if not gone:
             if changed:
                 place.journal.write("replan", by=by)
             text = f"the driver is job {jobs[-1]} already ({state.state}{_because(state.reason)})"
@@ -224,10 +231,13 @@ def driver_jobs(place: Place) -> list[str]:
     return [str(e["number"]) for e in events if e.get("event") == "driver wanted" and e.get("how") == "job"]
 
 
-def requeue_own_job() -> bool:
-    """Have Slurm queue the job that this process is in again; say whether it took it."""
-    job = os.environ.get("SLURM_JOB_ID", "")
-    if not job:
+def requeue_own_job(now: float, environ: Mapping[str, str] = os.environ) -> bool:
+    """Have Slurm queue the job that this process is in again, where its time is nearly up; say whether it took it.
+
+    A driver that a person ended stays ended.
+    """
+    job, end = environ.get("SLURM_JOB_ID", ""), environ.get("SLURM_JOB_END_TIME", "")
+    if not job or not end.isdigit() or now < int(end) - 3 * WARNING_S:
         return False
     done = subprocess.run(["scontrol", "requeue", job], capture_output=True, check=False, timeout=60)
     return done.returncode == 0

@@ -18,7 +18,7 @@ LIVE_BLOCKS = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "
 
 def describe_status(view: Overview) -> dict[str, Any]:
     """Return the status of a campaign as plain data."""
-    course = view.course
+    course, tasks = view.course, view.heard
     guess = estimate(course, view.planned, view.now, view.running)
     return {
         "campaign": view.name,
@@ -41,8 +41,8 @@ def describe_status(view: Overview) -> dict[str, Any]:
         ),
         "excluded_nodes": {node: until for node, until in course.excluded.items() if until > view.now},
         "waiting_for_input": course.waiting_input,
-        "waiting": dict(Counter(t.reason for t in view.tasks if t.state == PENDING and t.next and t.reason)),
-        "failures": [msgspec.to_builtins(c) for c in group_failures(view.tasks)],
+        "waiting": dict(Counter(t.reason for t in tasks if t.state == PENDING and t.next and t.reason)),
+        "failures": [msgspec.to_builtins(c) for c in group_failures(tasks)],
         "estimate": msgspec.to_builtins(guess) if guess else None,
     }
 
@@ -68,19 +68,20 @@ def tell_status(view: Overview) -> list[str]:
     ]
     if course.waiting_input:
         lines.append(f"waiting for the input of {len(course.waiting_input)} days, first {course.waiting_input[0]}")
-    lines += [f"{number} tasks wait: {reason}" for reason, number in found["waiting"].items()]
-    lines += [line for cause in group_failures(view.tasks) for line in tell_cause(cause)]
+    lines += [f"{_tasks(number)}: {reason}" for reason, number in found["waiting"].items()]
+    lines += [line for cause in found["failures"] for line in tell_cause(Cause(**cause))]
     if course.finished and not view.left:
         lines.append(f"finished {ago(view.now - course.finished)}")
     else:
-        guess = estimate(course, view.planned, view.now, view.running)
-        lines.append(tell_estimate(guess, view))
+        lines.append(tell_estimate(Estimate(**found["estimate"]) if found["estimate"] else None, view))
     return lines
 
 
 def tell_estimate(guess: Estimate | None, view: Overview) -> str:
     """Return the estimate in words."""
     counts = view.counts
+    if not view.planned:
+        return "time left: not known, there is no plan yet"
     if guess is None:
         return "time left: not known before the first tasks are done"
     if not view.left:
@@ -99,7 +100,7 @@ def tell_cause(cause: Cause) -> list[str]:
     tasks = "1 task" if number == 1 else f"{number} tasks"
     where = f" on {cause.node}" if cause.node else ""
     when = f" at {clock(cause.first)}" if cause.first else ""
-    log = f" (launches/{cause.launch}.log)" if cause.launch else ""
+    log = f" (launches/{cause.launch:06d}.log)" if cause.launch else ""
     return [
         f"failed: {tasks}, 1 cause ({cause.cause}), first{where}{when}{log}: {cause.reason}",
         f"  do this: {cause.advice}",
@@ -113,3 +114,7 @@ def clock(time: float) -> str:
 
 def _of(lead: str, text: Any) -> str:
     return f"{lead}{text}" if text else ""
+
+
+def _tasks(number: int) -> str:
+    return "1 task waits" if number == 1 else f"{number} tasks wait"

@@ -69,15 +69,18 @@ def drive(
 
 def _drive(place: Place, once: bool, as_json: bool) -> None:
     """Run the driver in this process; exit code 1 where tasks failed for good."""
-    import signal
+    import time
 
     from pipshpc.flow import prepare, run_campaign
+    from pipshpc.overview import read_overview
     from pipshpc.starter import requeue_own_job, stage
 
     stage(place)
-    # Slurm's word that the job's time is nearly up: have it queued again rather than end in the middle.
-    signal.signal(signal.SIGUSR1, lambda *_: requeue_own_job() or sys.exit(75))
-    status = run_campaign(prepare(place.copy))
+    # What was given up, paused or cancelled stays so: a person takes that back, not a clock.
+    status = run_campaign(prepare(place.copy), again=False)
+    if read_overview(place.folder).course.driver.why == "told to stop" and requeue_own_job(time.time()):
+        say(as_json, {"campaign": place.folder.name, "requeued": True}, "time is up: queued again")
+        return
     facts = {"campaign": place.folder.name, "done": status.done, "tasks": status.total, "failed": len(status.failed)}
     say(as_json, facts, f"{place.folder.name}: {status.done} of {status.total} tasks done, {len(status.failed)} failed")
     if status.failed:

@@ -144,7 +144,8 @@ def report(
     cause, how good the estimates were.
     """
     from pipshpc.overview import find_campaign, read_overview
-    from pipshpc.report import make_report, print_report
+    from pipshpc.report import make_report
+    from pipshpc.reportpage import print_report
 
     view = read_overview(find_campaign(campaign).need_begun().folder)
     found = make_report(view, accounting)

@@ -57,19 +57,23 @@ def cancel(campaign: Which, dry_run: DryRun = False, as_json: AsJson = False) ->
 
 
 def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
-    """End the jobs that a lost driver left, and a driver that still waits for its turn."""
-    from pipshpc.slurm import Cluster
-    from pipshpc.slurm import cancel as scancel
+    """End what a lost driver left, and the job of a driver that still waits for its turn."""
+    from pipshpc import slurm
+    from pipshpc.campaign import load_campaign
+    from pipshpc.site import load_site
     from pipshpc.starter import driver_jobs
-    from pipshpc.status import LIVE_BLOCKS
+    from pipshpc.takeover import block_key, driver_lock, take_over
 
-    jobs = [job for job, block in view.course.blocks.items() if block.get("state") in LIVE_BLOCKS]
-    jobs += driver_jobs(place)[-1:]
-    if not jobs:
-        return []
-    if not dry_run:
-        scancel(Cluster(), jobs)
-    return [f"{'to be ended' if dry_run else 'ended'}: jobs {', '.join(jobs)}"]
+    campaign = load_campaign(place.copy if place.copy.is_file() else place.file or place.copy)
+    jobs = driver_jobs(place)[-1:]
+    if dry_run:
+        return ["what a lost driver left would be ended", *(f"job {job} would be ended" for job in jobs)]
+    if jobs:
+        slurm.cancel(slurm.Cluster(), jobs)
+    with driver_lock(place.folder):
+        key = block_key(campaign.campaign, place.folder)
+        ended = take_over(place.folder, load_site(campaign.site), key, view.course)
+    return [f"ended: {', '.join(ended)}"] if ended else []
 
 
 @campaign_app.command("retry", epilog="Example: pipshpc campaign retry demo --cause truncated --start")
@@ -94,7 +98,7 @@ def retry(
     place, view = _open(campaign)
     if bool(tasks) + bool(cause) + every != 1:
         raise SpecError("say which tasks: their ids, --cause TEXT, or --all")
-    chosen = select_failed(view.tasks, tasks or (), cause)
+    chosen = select_failed(view.heard, tasks or (), cause)
     failed = view.counts["FAILED"]
     if not chosen:
         _note(place, "", dry_run, as_json, f"nothing to retry: none of the {failed} failed tasks is meant")

@@ -52,7 +52,7 @@ LAYERS = (
     },
     {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
     {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
-    {"daymap", "blockmap", "watch", "picture", "accounts", "report"},
+    {"daymap", "blockmap", "watch", "picture", "accounts", "report", "reportpage"},
     {"commands", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
