@@ -32,6 +32,7 @@ LAYERS = (
         "prose",
         "dataset",
         "digest",
+        "encode",
         "store",
         "catalogue",
         "notes",
