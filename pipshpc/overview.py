@@ -106,11 +106,19 @@ def _folder_place(folder: Path) -> Place:
                 + (f"give one of {_list(inner)}" if inner else "it is <output>/.pipshpc/<campaign>")
             )
         folder = inner[0]
-    try:
-        file = Path(json.loads((folder / "origin.json").read_text())["file"])
-    except (OSError, ValueError, KeyError, TypeError):
-        file = None
+    file = _origin(folder)
     return Place(folder.resolve(), file if file and file.is_file() else None)
+
+
+def _origin(folder: Path) -> Path | None:
+    """Return the user's campaign file: as it was submitted, else as the last driver had it."""
+    try:
+        return Path(json.loads((folder / "origin.json").read_text())["file"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    started = [e for e in read_lines(folder / "journal.jsonl") if e.get("event") == "driver started"]
+    named = next((str(e["campaign"]) for e in reversed(started) if e.get("campaign")), "")
+    return Path(named) if named and Path(named) != folder.resolve() / "campaign.yaml" else None
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
