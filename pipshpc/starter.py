@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from pipshpc.accounts import parse_time
 from pipshpc.campaign import Campaign, load_campaign
 from pipshpc.errors import OutputError, SiteError
 from pipshpc.overview import Place, read_lines
@@ -62,8 +64,10 @@ def stage(place: Place) -> bool:
         before = place.copy.read_text(encoding="utf-8") if place.copy.is_file() else ""
         if before != text:
             _replace(place.copy, text)
-        origin = {"file": str(place.file), "cwd": str(Path.cwd()), "time": round(time.time(), 3)}
-        _replace(place.folder / "origin.json", json.dumps(origin) + "\n")
+        origin = place.folder / "origin.json"
+        if before != text or not origin.is_file():
+            facts = {"file": str(place.file), "cwd": str(Path.cwd()), "time": round(time.time(), 3)}
+            _replace(origin, json.dumps(facts) + "\n")
     except OSError as error:
         raise OutputError(
             f"{place.folder}: cannot be written ({error.strerror}); name another 'output' in {place.file}"
@@ -87,15 +91,21 @@ def absolute_text(campaign: Campaign, place: Place) -> str:
     plain: dict[str, Any] = msgspec.to_builtins(campaign)
     plain["forcing"]["paths"] = [str(base / p) for p in campaign.forcing.paths]
     plain["output"] = str(place.folder.parent.parent)
-    site = Path(campaign.site)
-    known = list_sites().get(campaign.site)
-    if campaign.site.endswith((".yaml", ".yml")) or os.sep in campaign.site:
-        plain["site"] = str(site.absolute())
-    elif known is not None:
-        plain["site"] = str(known.absolute())
+    plain["site"] = _absolute_site(campaign.site, place)
     head = f"# What the driver runs: {place.file} as submitted, with absolute paths. Change that, not this.\n"
     text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
     return head + text
+
+
+def _absolute_site(site: str, place: Place) -> str:
+    """Return the path of a site's file: seen from here, or from where the campaign was submitted."""
+    if not site.endswith((".yaml", ".yml")) and os.sep not in site:
+        known = list_sites().get(site)
+        return str(known.absolute()) if known else site
+    bases = [Path.cwd()]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        bases.append(Path(json.loads((place.folder / "origin.json").read_text())["cwd"]))
+    return str(next((base / site for base in bases if (base / site).is_file()), Path(site).absolute()))
 
 
 def _replace(path: Path, text: str) -> None:
@@ -231,16 +241,25 @@ def driver_jobs(place: Place) -> list[str]:
     return [str(e["number"]) for e in events if e.get("event") == "driver wanted" and e.get("how") == "job"]
 
 
-def requeue_own_job(now: float, environ: Mapping[str, str] = os.environ) -> bool:
+def requeue_own_job(environ: Mapping[str, str] = os.environ, cluster: Cluster | None = None) -> bool:
     """Have Slurm queue the job that this process is in again, where its time is nearly up; say whether it took it.
 
-    A driver that a person ended stays ended.
+    A driver that a person ends stays ended: its job is then no longer RUNNING.
     """
-    job, end = environ.get("SLURM_JOB_ID", ""), environ.get("SLURM_JOB_END_TIME", "")
-    if not job or not end.isdigit() or now < int(end) - 3 * WARNING_S:
+    job, cluster = environ.get("SLURM_JOB_ID", ""), cluster or Cluster()
+    if not job:
         return False
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, check=False, timeout=60)
-    return done.returncode == 0
+    try:
+        said = cluster.ask("squeue", "--noheader", f"--jobs={job}", "--format=%T|%L").strip()
+        state, _, left = said.partition("|")
+        # Less than a minute is written as 0:59, an endless job as UNLIMITED.
+        seconds = parse_time(left)
+        if state != "RUNNING" or seconds is None or seconds > 3 * WARNING_S:
+            return False
+        cluster.ask("scontrol", "requeue", job)
+    except SiteError:
+        return False
+    return True
 
 
 def _because(reason: str) -> str:

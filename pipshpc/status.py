@@ -58,6 +58,7 @@ def tell_status(view: Overview) -> list[str]:
         lines.append("paused: nothing new is started; 'pipshpc campaign resume' goes on")
     lines += [
         f"block {job}: {block['state']}{_of(' on ', block.get('nodes'))}{_of(', ', block.get('reason'))}"
+        + ("" if view.alive else ", as it was last heard of")
         for job, block in found["blocks"].items()
     ]
     if found["blocks_over"]:
