@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -64,15 +63,25 @@ def stage(place: Place) -> bool:
         before = place.copy.read_text(encoding="utf-8") if place.copy.is_file() else ""
         if before != text:
             _replace(place.copy, text)
-        origin = place.folder / "origin.json"
-        if before != text or not origin.is_file():
-            facts = {"file": str(place.file), "cwd": str(Path.cwd()), "time": round(time.time(), 3)}
-            _replace(origin, json.dumps(facts) + "\n")
+        origin = read_origin(place.folder)
+        if before != text or not origin:
+            born = origin.get("born") or str(time.time_ns())
+            facts = {"file": str(place.file), "cwd": str(Path.cwd()), "born": born}
+            _replace(place.folder / "origin.json", json.dumps(facts) + "\n")
     except OSError as error:
         raise OutputError(
             f"{place.folder}: cannot be written ({error.strerror}); name another 'output' in {place.file}"
         ) from error
     return before != text
+
+
+def read_origin(folder: Path) -> dict[str, str]:
+    """Return where a campaign came from: its file, the folder it was submitted in, when its state folder was made."""
+    try:
+        found = json.loads((folder / "origin.json").read_text())
+        return {str(key): str(value) for key, value in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def is_changed(place: Place) -> bool:
@@ -102,9 +111,7 @@ def _absolute_site(site: str, place: Place) -> str:
     if not site.endswith((".yaml", ".yml")) and os.sep not in site:
         known = list_sites().get(site)
         return str(known.absolute()) if known else site
-    bases = [Path.cwd()]
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        bases.append(Path(json.loads((place.folder / "origin.json").read_text())["cwd"]))
+    bases = [Path.cwd(), Path(read_origin(place.folder).get("cwd", "."))]
     return str(next((base / site for base in bases if (base / site).is_file()), Path(site).absolute()))
 
 
@@ -206,8 +213,12 @@ def driver_job(place: Place, site: Site, number: int, stack: str = "") -> tuple[
 
 
 def job_key(place: Place, number: int) -> str:
-    """Return the key of a driver's job; a campaign is its state folder, two of one name are two."""
-    digest = hashlib.sha256(str(place.folder).encode()).hexdigest()[:12]
+    """Return the key of a driver's job.
+
+    A campaign is its state folder: two of one name are two, and one whose folder was removed begins anew.
+    """
+    born = read_origin(place.folder).get("born", "")
+    digest = hashlib.sha256(f"{place.folder} {born}".encode()).hexdigest()[:12]
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in place.folder.name)[:80]
     return f"pipshpc.driver:{name}:{digest}:{number}"
 

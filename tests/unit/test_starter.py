@@ -1,5 +1,6 @@
 """A driver runs what was submitted, from anywhere, and no wish makes two of them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,12 @@ def test_a_lost_answer_does_not_make_a_second_job(place, slurm):
         starter.start_driver(place, "me")
     started = starter.start_driver(place, "me")
     assert (started.how, started.number, len(slurm.jobs)) == ("job", "1", 1)
+
+
+def test_a_campaign_whose_folder_was_removed_begins_anew(place, slurm):
+    starter.start_driver(place, "me")
+    shutil.rmtree(place.folder.parents[1])
+    assert starter.start_driver(place, "me").number == "2"
 
 
 def test_while_a_job_waits_there_is_no_second(place, slurm):
