@@ -28,6 +28,10 @@ setup: ## install what running needs and build the kernels
 setup-dev: ## the same, and what tests, linters and benchmarks need
 	@envs/setup.sh --dev
 
+# The tests on the virtual Slurm cluster are part of the run; where it cannot be, they say why.
+setup-lab: setup-dev ## and what the virtual Slurm cluster needs (root on Debian)
+	@envs/lab/install.sh || echo "setup: without these, the tests on the virtual cluster are skipped"
+
 build: setup ## build the kernels
 
 # The analysis file lies beside the project where reference data are; elsewhere the atmosphere is an idealised one.
@@ -36,10 +40,6 @@ DEMO := $(if $(ANALYSIS),demo,demo_idealised)
 
 demo: setup ## make one day of global 5 km radiation, with pictures
 	@pipshpc run jobs/campaigns/$(DEMO).yaml
-
-# The tests on the virtual Slurm cluster are part of the run; where it cannot be, they say why.
-setup-lab: setup-dev ## and what the virtual Slurm cluster needs (root on Debian)
-	@envs/lab/install.sh || echo "setup: without these, the tests on the virtual cluster are skipped"
 
 # pytest comes last: its summary is the last line.
 test: lint setup-lab ## run the linters and all tests

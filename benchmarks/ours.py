@@ -15,8 +15,8 @@ from pipshpc.campaign import Campaign
 from pipshpc.forcing import Forcing
 from pipshpc.notes import Report
 from pipshpc.plan import plan
-from pipshpc.prepare import survey
 from pipshpc.site import launch_command, load_site
+from pipshpc.survey import survey
 from pipshpc.task import Task, write_task
 
 ALGORITHM = "prata1996-konzelmann1994"

@@ -17,8 +17,9 @@ from pipshpc.engine import Engine, Shape
 from pipshpc.forcing import Forcing
 from pipshpc.journal import Journal
 from pipshpc.plan import plan
-from pipshpc.prepare import Prepared, survey
+from pipshpc.prepare import Prepared
 from pipshpc.site import load_site
+from pipshpc.survey import survey
 
 TASKS = 2000
 

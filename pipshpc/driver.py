@@ -440,8 +440,9 @@ class Driver:
         part.replace(path)
         self._write("planned", tasks=len(self.prepared.tasks))
         if self.prepared.waiting:
-            why = next(iter(self.prepared.waiting.values()))
-            self._write("waiting for input", days=list(self.prepared.waiting), why=why)
+            days = sorted({one.day for one in self.prepared.waiting})
+            late = sorted({one.day for one in self.prepared.waiting if one.late})
+            self._write("waiting for input", days=days, late=late, why=self.prepared.waiting[0].why)
 
     def _tell(self) -> None:
         """Tell the watcher, and now and then the journal, how far the campaign is."""

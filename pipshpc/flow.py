@@ -12,7 +12,7 @@ from pipshpc.driver import Driver, EngineLost, Status, describe
 from pipshpc.engine import Engine, Shape, need_engine_programs
 from pipshpc.errors import PipshpcError, SiteError
 from pipshpc.journal import Journal
-from pipshpc.prepare import Prepared, check_space, prepare, survey
+from pipshpc.prepare import Prepared, check_space, prepare
 from pipshpc.takeover import block_key, driver_lock, remove_leftovers, take_over
 from pipshpc.task import Task
 
@@ -170,4 +170,4 @@ def _told_to_stop() -> Iterator[list[Callable[[], None]]]:
                 signal.signal(number, handler)
 
 
-__all__ = ["PipshpcError", "Prepared", "Status", "check_space", "prepare", "run_campaign", "survey"]
+__all__ = ["PipshpcError", "Prepared", "Status", "check_space", "prepare", "run_campaign"]

@@ -84,14 +84,26 @@ def open_planned(task: Task, check: bool) -> Source:
     """
     first = min(np.datetime64(s.first.rstrip("Z"), "s") for w in task.samples for s in w)
     last = max(np.datetime64(s.second.rstrip("Z"), "s") for w in task.samples for s in w)
-    source = open_source(task.forcing, task.base_dir, first, last + np.timedelta64(1, "s"))
+    wanted = list(dict.fromkeys(s.source for s in task.recipe.steps if s.kind == "forcing"))
+    source = open_source(task.forcing, task.base_dir, first, last + np.timedelta64(1, "s"), wanted or None, gaps=True)
     if check and source.identity != task.forcing_identity:
         source.close()
         raise InputError(
-            f"the forcing ({source.title}) is not the one that task {task.id} was planned with; "
-            "plan again, the products then get another task id"
+            f"{_changed(task, source)} not what task {task.id} was planned with; put back what was there, "
+            "or plan again: what is made of the new content gets another task id"
         )
     return source
+
+
+def _changed(task: Task, source: Source) -> str:
+    """Name what differs from the plan."""
+    planned = set(task.forcing_digests)
+    holdings = source.holdings
+    new = [path for path, digest in zip(holdings.paths, holdings.digests, strict=True) if digest not in planned]
+    if not new or not planned:
+        return f"the forcing ({source.title}) is"
+    more = f" and {len(new) - 1} more have" if len(new) > 1 else " has"
+    return f"{new[0]}{more} changed since the plan and {'are' if len(new) > 1 else 'is'}"
 
 
 class Inputs:
@@ -182,11 +194,11 @@ class Inputs:
                 failed = error  # the others of the node wait below
                 break
             fill_periodic(self._memory.array[at, number], values)
-        lost = {time for part in self._node.allgather(list(self.missing)) for time in part}
+        lost = {time: why for part in self._node.allgather(self.missing) for time, why in part.items()}
         if failed is not None:
             raise failed
-        if lost.issuperset(s.first for s in batch.states):
-            raise InputError(next(iter(self.missing.values()), "no time step of the forcing can be read"))
+        if lost.keys() >= {s.first for s in batch.states}:
+            raise InputError(f"no time step can be read: {next(iter(lost.values()))}")
 
     def _read(self, name: str, time: str) -> npt.NDArray[np.float32]:
         when = np.datetime64(time.rstrip("Z"), "s")

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from pipshpc import catalogue
-from pipshpc.campaign import Campaign, Chain, Resources, load_campaign, read_box, read_time
-from pipshpc.errors import InputError, OutputError
-from pipshpc.plan import Offer, plan
+from pipshpc.campaign import Campaign, Chain, Resources, load_campaign
+from pipshpc.errors import OutputError
+from pipshpc.plan import Plan, Planned, Waiting, plan_ready
 from pipshpc.site import Site, choose_partition, load_site
-from pipshpc.source import Source
+from pipshpc.survey import survey
 from pipshpc.task import Task
 
 
@@ -32,7 +31,8 @@ class Prepared:
     pending: list[Task]
     folder: Path  # journal, plan, task files, logs
     chain_of: dict[str, int] = field(default_factory=dict)  # task id -> index of its chain; absent: the first
-    waiting: dict[str, str] = field(default_factory=dict)  # days of a cycling campaign whose input is not there -> why
+    planned: list[Planned] = field(default_factory=list)  # one for each task
+    waiting: list[Waiting] = field(default_factory=list)  # days of a cycling campaign whose input is not there
 
     def chain(self, task: Task) -> Chain:
         """Return the chain that a task belongs to."""
@@ -55,74 +55,42 @@ class Prepared:
         return sum(2 * len(t.windows) * len(t.products) * t.count[0] * t.count[1] for t in self.pending)
 
 
-def survey(campaign: Campaign, base: Path) -> Offer:
-    """Open the forcing, check it, and say what the plan can draw on.
-
-    Raises
-    ------
-    InputError
-        For all that is wrong with the input files.
-    """
-    from pipshpc.kernel import kernel_digest
-    from pipshpc.source import open_source
-    from pipshpc.statics import CONTINUOUS, open_static, static_path
-
-    start, end = read_time("start", campaign.start), read_time("end", campaign.end)
-    box = read_box(campaign.box)
-    source = open_source(campaign.forcing, base, as_utc64(start), as_utc64(end))
-    source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
-    statics = {name: open_static(name).identity for name in CONTINUOUS if static_path(name).is_file()}
-    if "orog" in statics and "orog" not in source.variables:
-        statics["orog_in"] = statics["orog"]
-    return Offer(
-        variables=tuple(source.variables),
-        times=source.times,
-        step_s=float(source.step / np.timedelta64(1, "s")) if source.step is not None else 0.0,
-        identity=source.identity,
-        title=source.title,
-        comment=source.comment,
-        statics=statics,
-        kernels=kernel_digest(),
-        absent=_absent(source),
-    )
-
-
-def _absent(source: Source) -> dict[str, str]:
-    """Say of each known quantity that the forcing does not give what was looked for and what is there."""
-    from pipshpc.source.names import quantities
-
-    reasons = {}
-    for name in quantities():
-        try:
-            source.need(name)
-        except InputError as error:
-            reasons[name] = str(error)
-    return reasons
-
-
-def as_utc64(time: datetime) -> np.datetime64:
-    """Return a UTC time as NumPy has it."""
-    return np.datetime64(time.replace(tzinfo=None), "s")
-
-
 def prepare(path: str | Path) -> Prepared:
     """Read a campaign, check its input, plan its tasks, find what is already done."""
     path = Path(path).resolve()
     campaign = load_campaign(path)
     site = choose_partition(load_site(campaign.site), campaign.partition)
+    placed = msgspec.structs.replace(campaign, output=str(output_folder(campaign)))
+    offer = survey(placed, path.parent)
+    waiting: list[Waiting] = []
+    if campaign.cycle is not None:
+        ready, waiting = plan_ready(placed, offer, str(path.parent), datetime.now(UTC))
+    else:
+        ready = list(Plan(placed, offer, str(path.parent)))
+    whole = Plan(placed, offer, str(path.parent)) if ready else None
+    tasks = [task for _, task in ready]
+    return Prepared(
+        path=path,
+        campaign=campaign,
+        site=site,
+        tasks=tasks,
+        pending=[t for t in tasks if not is_done(t)],
+        folder=state_folder(campaign),
+        chain_of={task.id: chain for chain, task in ready if chain},
+        planned=[whole.describe(chain, task) for chain, task in ready] if whole else [],
+        waiting=waiting,
+    )
+
+
+def output_folder(campaign: Campaign) -> Path:
+    """Return where the products go."""
     output = Path(campaign.output)
-    output = output if output.is_absolute() else Path.cwd() / output
-    tasks = plan(campaign, survey(campaign, path.parent), str(path.parent))
-    tasks = [msgspec.structs.replace(t, output_dir=str(output)) for t in tasks]
-    pending = [t for t in tasks if not is_done(t)]
-    return Prepared(path, campaign, site, tasks, pending, state_folder(campaign))
+    return output if output.is_absolute() else Path.cwd() / output
 
 
 def state_folder(campaign: Campaign) -> Path:
     """Return where journal, plan, task files and logs of a campaign are."""
-    output = Path(campaign.output)
-    output = output if output.is_absolute() else Path.cwd() / output
-    return output / ".pipshpc" / campaign.campaign
+    return output_folder(campaign) / ".pipshpc" / campaign.campaign
 
 
 def is_done(task: Task) -> bool:
@@ -159,29 +127,8 @@ def check_space(prepared: Prepared) -> None:
 def plan_lines(prepared: Prepared) -> list[dict[str, Any]]:
     """Return the plan as plain data, one record a task: what `plan.jsonl` holds."""
     lines = []
-    for task in prepared.tasks:
+    for task, planned in zip(prepared.tasks, prepared.planned, strict=True):
         resources = prepared.resources(task)
-        rows, columns = (-(-n // c) for n, c in zip(task.count, task.chunk, strict=True))
-        lines.append(
-            {
-                "task": task.id,
-                "chain": prepared.chain_of.get(task.id, 0),
-                "start": task.windows[0],
-                "end": _end(task),
-                "products": task.products,
-                "files": [str(task.path(p)) for p in task.products],
-                "blocks": rows * columns,
-                "fields": len(task.windows) * len(task.products),
-                "pixels": len(task.windows) * len(task.products) * task.count[0] * task.count[1],
-                "ranks": resources.ranks,
-                "threads": resources.threads,
-                "nodes": resources.nodes,
-                "priority": prepared.chain(task).priority or 0,
-            }
-        )
+        sizes = {"ranks": resources.ranks, "threads": resources.threads, "nodes": resources.nodes}
+        lines.append(msgspec.to_builtins(planned) | sizes | {"priority": prepared.chain(task).priority or 0})
     return lines
-
-
-def _end(task: Task) -> str:
-    last = np.datetime64(task.windows[-1].rstrip("Z"), "s") + np.timedelta64(task.period_s, "s")
-    return f"{last}Z"

@@ -70,6 +70,7 @@ class Scheduler(Record, frozen=True):
 
     Parameters
     ----------
+    cluster : name for Slurm's option ``clusters``; empty: the cluster that the environment names
     partition : the default one
     partitions : those that a campaign may choose, with what is particular to each; empty: any
     time : walltime of a job, in Slurm's writing
@@ -84,6 +85,7 @@ class Scheduler(Record, frozen=True):
     """
 
     kind: Literal["local", "slurm"] = "local"
+    cluster: str = ""
     partition: str = ""
     partitions: dict[str, Partition] = {}
     account: str = ""
@@ -261,6 +263,8 @@ def launch_command(
     if nodes > ranks:
         raise SpecError(f"found {ranks} ranks on {nodes} nodes; wanted at least one rank a node")
     settings = [f"{name}={value}" for name, value in launch_environment(site, threads, uid).items()]
+    # A job's own layout, which is that of its batch script or pilot, would be taken for the step's.
+    unset = ["-u", "SLURM_NTASKS_PER_NODE"] if site.scheduler.kind == "slurm" else []
     words = [word.format(ranks=ranks, threads=threads) for word in site.launcher.command]
     # Launchers count memory by the core.
     given = {"nodes": nodes, "memory_mib": -(-memory_mib // threads), "exclude": ",".join(exclude)}
@@ -268,7 +272,7 @@ def launch_command(
         words += [word.format(**given) for word in option] if given[key] else []
     crowded = site.scheduler.kind == "local" and ranks * threads > site.core_count
     words += site.launcher.crowded if crowded else site.launcher.bind
-    return ["env", *settings, *words, *argv]
+    return ["env", *unset, *settings, *words, *argv]
 
 
 def launch_environment(site: Site, threads: int, uid: int | None = None) -> dict[str, str]:

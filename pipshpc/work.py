@@ -265,7 +265,9 @@ class Work:
             back = beat.stage
             beat.stage = stage
             self.hold.sleep(stage, self.task.id, self.comm, self.stop, meanwhile)
-            self.hold, beat.stage = None, back
+            beat.stage = back
+            if self.hold.folder is None:
+                self.hold = None
 
     def _go_on(
         self, curve: npt.NDArray[np.int64], batches: list[Batch], files: dict[int, store.ProductFile]

@@ -21,6 +21,7 @@ from pipshpc.lab.daemons import (
     database,
     munge,
     power,
+    slurmd_pid,
     slurmdbd,
     start_controller,
     start_database,
@@ -33,6 +34,7 @@ from pipshpc.lab.layout import (
     check_layout,
     hosts_text,
     read_layout,
+    site_text,
     slurm_conf,
     slurmdbd_conf,
     template,
@@ -88,8 +90,10 @@ def start_lab(wanted: Layout | None, folder: Path, patience_s: float = 40.0) -> 
         write_layout(layout)
         _start_all(layout)
         if not wait_until(lambda: all_registered(layout), patience_s, 0.1):
+            dead = [n for n in layout.all_nodes() if slurmd_pid(layout, n) is None]
+            said = f"; slurmd of {dead[0].name} ended: {power(layout, dead[0]).tail()}" if dead else ""
             raise SiteError(
-                f"the nodes did not all come up in {patience_s:g} s; see {layout.folder}/clusters/*/log and "
+                f"the nodes did not all come up in {patience_s:g} s{said}; see {layout.folder}/clusters/*/log and "
                 f"{layout.folder}/log, and `pipshpc lab status`"
             )
     return layout, True
@@ -143,7 +147,11 @@ def _write_files(layout: Layout) -> None:
         for name in ("log", "run", "state", "spool"):
             (layout.cluster_folder(cluster) / name).mkdir(parents=True, exist_ok=True)
         _write(layout.conf(cluster), slurm_conf(layout, cluster, len(os.sched_getaffinity(0))))
+        _write(layout.sites / f"{cluster}.yaml", site_text(layout, cluster))
         _write(layout.conf(cluster).with_name("mpi.conf"), template("mpi.conf.in").read_text())
+        if not os.path.ismount("/sys/fs/cgroup"):
+            # slurmd finds out which version there is, and ends where there is none, though the lab needs neither.
+            _write(layout.conf(cluster).with_name("cgroup.conf"), "CgroupPlugin=cgroup/v1\n")
     for node in layout.all_nodes():
         (layout.cluster_folder(node.cluster) / "spool" / node.name).mkdir(exist_ok=True)
         layout.private_tmp(node).mkdir(parents=True, exist_ok=True)
@@ -182,6 +190,7 @@ def lab_environment(layout: Layout, cluster: str = "") -> dict[str, str]:
     return {
         "SLURM_CONF": str(layout.conf(cluster or layout.clusters[0])),
         "PIPSHPC_LAB": layout.folder,
+        "PIPSHPC_SITES": str(layout.sites),
         "PIPSHPC_LAB_SCRATCH": str(layout.scratch),
     }
 
@@ -226,7 +235,7 @@ def stop_lab(folder: Path, purge: bool = False) -> list[str]:
         if os.path.ismount(layout.scratch):
             run(["umount", "--lazy", str(layout.scratch)])
         if purge:
-            for name in ("accounting", "clusters", "log", "run", "scratch"):
+            for name in ("accounting", "clusters", "log", "run", "scratch", "sites"):
                 shutil.rmtree(layout.path / name, ignore_errors=True)
             for name in ("hosts", "munge.key", "lab.json"):
                 (layout.path / name).unlink(missing_ok=True)

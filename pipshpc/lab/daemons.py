@@ -99,7 +99,8 @@ def start_database(layout: Layout) -> None:
         fresh = data.with_name("mysql.part")
         shutil.rmtree(fresh, ignore_errors=True)
         install_command = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={fresh}"]
-        run([*install_command, "--skip-test-db", "--auth-root-authentication-method=socket"], timeout_s=120)
+        # --force: it would otherwise refuse a host whose own name cannot be looked up.
+        run([*install_command, "--force", "--skip-test-db", "--auth-root-authentication-method=socket"], timeout_s=120)
         fresh.rename(data)
     layout.database_socket.unlink(missing_ok=True)
     daemon.start(

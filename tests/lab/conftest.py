@@ -114,7 +114,7 @@ def cluster(lab):
     return Cluster(conf=str(lab.conf("lab")), timeout_s=10)
 
 
-def wait_for(cluster, job, *states, patience_s=40):
+def wait_for(cluster, job, *states, patience_s=90):
     """Wait until a job is in one of the states, and return what is known of it."""
     deadline = time.monotonic() + patience_s
     while (state := poll(cluster, [job])[job]).state not in states:

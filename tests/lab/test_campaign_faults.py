@@ -65,18 +65,15 @@ def undisturbed(whole_lab, base):
 
 
 def strike_thrice(one, strike, mend=lambda beat: None):
-    """Strike a task at each moment, one after another; return what was struck."""
-    beats = []
+    """Strike a task at each moment, one after another; the others wait for theirs."""
     one.hold(MOMENTS[0])
     one.start()
-    for moment in MOMENTS:
-        one.hold(moment)
+    for moment, following in zip(MOMENTS, [*MOMENTS[1:], "go on"], strict=True):
         beat = one.reach(moment)
         strike(beat)
-        one.release()
+        one.hold(following)
+        one.release(beat["task"])
         mend(beat)
-        beats.append(beat)
-    return beats
 
 
 def node_of(beat, last=False):
@@ -116,10 +113,15 @@ def test_a_rank_is_killed(lab, trial, undisturbed):
 
 def test_a_slurmd_is_killed(lab, trial, undisturbed):
     one = trial("killslurmd")
-    # The steps live on without it; Slurm takes the node for lost after a while. It stays away until the end.
-    strike_thrice(one, lambda beat: faults.kill_slurmd(lab, node_of(beat)), lambda _: start_lab(None, lab.path))
+
+    def strike(beat):
+        faults.kill_slurmd(lab, node_of(beat))
+        one.await_loss(beat["job"])  # steps live on without slurmd, until Slurm takes the node for lost
+
+    strike_thrice(one, strike, lambda _: start_lab(None, lab.path))
     one.finish()
     one.check(undisturbed)
+    assert causes(one).count("NODE_FAIL") >= 3
 
 
 def test_the_driver_is_killed(lab, trial, undisturbed):
@@ -127,8 +129,8 @@ def test_the_driver_is_killed(lab, trial, undisturbed):
 
     def strike(_):
         one.kill_driver()
-        one.release()
         one.start()
+        one.await_driver()
 
     strike_thrice(one, strike)
     one.finish()
@@ -145,24 +147,27 @@ def test_a_block_is_requeued(lab, trial, undisturbed):
 
 def test_a_node_goes_down(lab, trial, undisturbed):
     one = trial("nodedown")
-    strike_thrice(
-        one,
-        lambda beat: faults.power_off(lab, node_of(beat, last=True)),
-        lambda beat: start_lab(None, lab.path) if beat["stage"] == "compute" else None,
-    )
+
+    def strike(beat):
+        faults.power_off(lab, node_of(beat, last=True))
+        one.await_loss(beat["job"])
+
+    strike_thrice(one, strike, lambda _: start_lab(None, lab.path))
     one.finish()
     one.check(undisturbed)
-    assert "NODE_FAIL" in causes(one)
+    assert causes(one).count("NODE_FAIL") >= 3
     assert one.course().excluded
 
 
 def test_a_node_is_cut_off(lab, trial, undisturbed):
     one = trial("cutoff")
-    strike_thrice(
-        one,
-        lambda beat: faults.cut_network(lab, node_of(beat, last=True)),
-        lambda beat: start_lab(None, lab.path) if beat["stage"] == "compute" else None,
-    )
+
+    def strike(beat):
+        # First a node beside the pilot, then the pilot's own: there the ranks run on and nobody hears of them.
+        faults.cut_network(lab, node_of(beat, last=beat["stage"] == "read"))
+        one.await_loss(beat["job"])
+
+    strike_thrice(one, strike, lambda _: start_lab(None, lab.path))
     one.finish()
     one.check(undisturbed)
 
@@ -186,22 +191,18 @@ def test_a_block_is_preempted(lab, trial, undisturbed):
 def test_the_controller_is_silent_for_a_minute(lab, trial, undisturbed):
     one = trial("silent", resources="{ranks: 2, nodes: 1}")
     # Three tasks at three moments at once, so that one minute is enough for all.
-    one.start()
     one.hold("read")
-    end = time.monotonic() + 60
-    while len(list((one.state / "tasks").glob("*.progress"))) < 3:
-        assert time.monotonic() < end, one.said()
-        time.sleep(0.1)
-    names = sorted(path.stem for path in (one.state / "tasks").glob("*.progress"))
+    one.start()
+    names = [one.reach("read")["task"] for _ in MOMENTS]
+    one.struck.clear()
     for name, moment in zip(names, MOMENTS, strict=True):
         (one.holds / name).write_text(moment)
-    one.release()
     for moment in MOMENTS:
         one.reach(moment)
     faults.stop_controller(lab)
     time.sleep(30)
     for name in names:
-        (one.holds / name).unlink()
+        one.release(name)
     time.sleep(30)
     faults.restart_controller(lab)
     one.finish()
@@ -212,17 +213,15 @@ def test_the_controller_is_silent_for_a_minute(lab, trial, undisturbed):
 
 def test_the_disk_is_full(lab, trial, undisturbed):
     one = trial("fulldisk", output=lab.scratch / "fulldisk")
-    filled = []
 
-    def strike(beat):
-        filled.append(faults.fill_disk(lab))
-        one.release()
+    def mend(_):
         time.sleep(4)
+        faults.free_disk(lab)
 
-    strike_thrice(one, strike, lambda _: faults.free_disk(lab))
+    strike_thrice(one, lambda _: faults.fill_disk(lab), mend)
     one.finish()
     course = one.check(undisturbed)
-    assert all(task.attempts.charged == 0 for task in course.tasks.values())
+    assert all(task.attempts.charged == 0 for task in course.tasks.values()), one.said()
 
 
 def test_the_forcing_is_cut_short(lab, trial, undisturbed, base):
@@ -230,18 +229,22 @@ def test_the_forcing_is_cut_short(lab, trial, undisturbed, base):
     shutil.copy(base / "era.nc", forcing)
     whole = forcing.read_bytes()
     one = trial("cutforcing", forcing="cut.nc")
-    strike_thrice(one, lambda _: forcing.write_bytes(whole[: len(whole) // 2]))
-    one.finish()
-    if one.driver.returncode:
-        # What could not be read is told once, with what to do; that is done here, and the campaign goes on.
-        told = [task.reason for task in one.course().tasks.values() if task.state == "FAILED"]
-        assert told and all("cut.nc" in reason for reason in told), one.said()
-        assert not list(one.output.glob("*.part*"))
+    told = []
+
+    def mend(beat):
+        # What cannot be read is told once, with what to do; that is done here, and the campaign goes on.
+        state = one.await_end(beat["task"])
+        told.append((beat["stage"], state, one.course().task(beat["task"]).reason))
         forcing.write_bytes(whole)
         words = [sys.executable, "-m", "pipshpc.cli", "campaign", "retry", str(one.path), "--all"]
         done = subprocess.run(words, cwd=ROOT, env=environment(lab), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        one.start()
-        one.finish()
+        if one.driver.poll() is not None:
+            one.start()
+
+    strike_thrice(one, lambda _: forcing.write_bytes(whole[: len(whole) // 2]), mend)
+    one.finish()
     one.check(undisturbed)
+    assert [state for _, state, _ in told] == ["FAILED", "COMPLETED", "COMPLETED"], told  # what was read is read
+    assert "cut.nc" in told[0][2] and "get the file again" in told[0][2]
     assert call(lab, "squeue", "--noheader") == ""

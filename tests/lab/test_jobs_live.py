@@ -119,6 +119,16 @@ def test_the_drivers_job_queues_itself_again_before_its_time_is_over(lab, cluste
     assert (folder / "runs").read_text().splitlines() == [f" {command}", "stopped", f"1 {command}"]
 
 
+def test_the_drivers_job_makes_a_whole_campaign(lab, cluster, folder):
+    path = folder / "byhand.yaml"
+    path.write_text(path.read_text() + 'site: "lab"\nresources: {ranks: 2, nodes: 1}\n')
+    job = sbatch(lab, "--mem=500M", "jobs/driver.sbatch", str(path))
+    state = wait_for(cluster, job, "COMPLETED", "FAILED", patience_s=240)
+    assert state.state == "COMPLETED", (lab.path / "log" / f"job-{job}.log").read_text()
+    check_made(folder)
+    wait_until(lambda: call(lab, "squeue", "-h") == "")
+
+
 def test_a_driver_that_ends_by_itself_hands_on_its_exit_code(lab, cluster, folder):
     (folder / "bin").mkdir()
     stub = folder / "bin" / "python"

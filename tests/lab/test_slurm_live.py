@@ -54,7 +54,7 @@ def test_while_the_controller_is_away_nothing_is_concluded(lab, cluster, request
     faults.stop_controller(lab)
     begin = time.monotonic()
     states = poll(cluster, [job, "4000000", key + "/new"])
-    assert time.monotonic() - begin < 25
+    assert time.monotonic() - begin < 40  # two commands of at most 10 s
     assert states[job].state in ("RUNNING", UNKNOWN)
     assert {states[k].state for k in ("4000000", key + "/new")} == {UNKNOWN}
     assert "squeue" in states["4000000"].reason

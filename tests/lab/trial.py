@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipshpc.course import COMPLETED, Course, fold
+from pipshpc.course import COMPLETED, FAILED, Course, fold
 from pipshpc.digest import content_digest
 from pipshpc.journal import Journal
 from tests.lab.conftest import ROOT, environment
@@ -62,8 +62,13 @@ class Trial:
         """From now on, whatever comes to this moment waits there."""
         (self.holds / "all").write_text(moment)
 
-    def release(self) -> None:
-        (self.holds / "all").unlink(missing_ok=True)
+    def release(self, task: str) -> None:
+        """Let one task go on, this time and later."""
+        (self.holds / task).write_text("go on")
+
+    def release_all(self) -> None:
+        for path in self.holds.iterdir():
+            path.unlink()
 
     def start(self) -> None:
         words = [sys.executable, "-m", "pipshpc.cli", "campaign", "drive", str(self.path), "--json"]
@@ -73,7 +78,7 @@ class Trial:
         self.driver = subprocess.Popen(words, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
 
     def reach(self, moment: str, patience_s: float = 90.0) -> dict:
-        """Wait until a task that was not struck yet waits at a moment; return its heartbeat. It will not wait again."""
+        """Wait until a task that was not struck yet waits at a moment; return its heartbeat."""
         end = time.monotonic() + patience_s
         while time.monotonic() < end:
             for path in (self.state / "tasks").glob("*.progress"):
@@ -84,11 +89,25 @@ class Trial:
                 fresh = time.time() - beat["time"] < 3.0
                 if fresh and beat["stage"] == moment and beat["task"] not in self.struck:
                     self.struck.add(beat["task"])
-                    (self.holds / beat["task"]).write_text("go on")
                     return beat
             assert self.driver.poll() is None, self.said()
             time.sleep(0.1)
         raise AssertionError(f"nothing came to {moment}: {self.said()}")
+
+    def await_loss(self, job: str, patience_s: float = 60.0) -> None:
+        """Wait until the driver has heard that a block is over."""
+        end = time.monotonic() + patience_s
+        while self.course().blocks.get(job, {}).get("state") in (None, "PENDING", "RUNNING", "COMPLETING", "UNKNOWN"):
+            assert time.monotonic() < end, self.said()
+            time.sleep(0.2)
+
+    def await_end(self, task: str, patience_s: float = 60.0) -> str:
+        """Wait until a task is completed or given up; return its state."""
+        end = time.monotonic() + patience_s
+        while (state := self.course().task(task).state) not in (COMPLETED, FAILED):
+            assert time.monotonic() < end, self.said()
+            time.sleep(0.2)
+        return state
 
     def said(self) -> str:
         logs = sorted(self.path.parent.glob(f"{self.path.stem}.driver*.log"))
@@ -101,13 +120,20 @@ class Trial:
         except subprocess.TimeoutExpired:
             raise AssertionError(self.said()) from None
 
+    def await_driver(self, patience_s: float = 60.0) -> None:
+        """Wait until the driver has taken over."""
+        end = time.monotonic() + patience_s
+        while self.course().drivers < self.drivers:
+            assert time.monotonic() < end and self.driver.poll() is None, self.said()
+            time.sleep(0.1)
+
     def kill_driver(self) -> None:
         self.driver.send_signal(signal.SIGKILL)
         self.driver.wait(10)
 
     def end(self) -> None:
         """Leave nothing running, whatever happened."""
-        self.release()
+        self.release_all()
         if self.driver is not None and self.driver.poll() is None:
             self.driver.terminate()
             try:

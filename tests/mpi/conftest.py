@@ -10,8 +10,8 @@ import pytest
 
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
-from pipshpc.prepare import survey
 from pipshpc.site import launch_command, launch_environment, load_site
+from pipshpc.survey import survey
 from pipshpc.task import write_task
 from tests.unit.test_plan import campaign
 

@@ -15,7 +15,7 @@ LAYERS = (
     {"walltime"},
     {"schema", "grid", "sourcegrid", "product", "forcing", "sun", "statics", "fetch", "site"},
     {"storage"},
-    {"task", "campaign", "plan"},
+    {"offer", "task", "campaign", "recipe", "sampling", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
     {
         "domain",
@@ -31,6 +31,7 @@ LAYERS = (
         "store",
         "catalogue",
         "notes",
+        "survey",
         "work",
         "run",
     },

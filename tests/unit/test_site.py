@@ -46,7 +46,8 @@ def box():
 
 def words(command):
     """Return a command line without the settings before it."""
-    return [word for word in command[1:] if "=" not in word or word.startswith("-")]
+    rest = command[3:] if command[1] == "-u" else command[1:]
+    return [word for word in rest if "=" not in word or word.startswith("-")]
 
 
 def test_the_local_site_is_this_machine():
