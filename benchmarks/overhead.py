@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import msgspec
 from benchmarks.measure import Section, Settings
 from pipshpc.campaign import Campaign, Resources
 from pipshpc.course import COMPLETED, Course, fold
-from pipshpc.driver import Driver, Status
+from pipshpc.driver import Driver, Status, write_plan
 from pipshpc.engine import Engine, Shape
 from pipshpc.forcing import Forcing
 from pipshpc.journal import Journal
-from pipshpc.plan import plan
+from pipshpc.plan import Plan
 from pipshpc.prepare import Prepared
 from pipshpc.site import load_site
 from pipshpc.survey import survey
@@ -57,10 +58,11 @@ def _campaign(count: int, folder: Path) -> Prepared:
         resources=Resources(ranks=1, tasks_per_launch=1),
         output=str(folder),
     )
-    tasks = [
-        msgspec.structs.replace(t, output_dir=str(folder)) for t in plan(campaign, survey(campaign, folder))[:count]
-    ]
-    return Prepared(folder, campaign, load_site("local"), tasks, list(tasks), folder / "state")
+    made = Plan(msgspec.structs.replace(campaign, output=str(folder)), survey(campaign, folder))
+    ready = list(islice(made, count))
+    tasks = [task for _, task in ready]
+    planned = [made.describe(chain, task) for chain, task in ready]
+    return Prepared(folder, campaign, load_site("local"), tasks, list(tasks), folder / "state", planned=planned)
 
 
 def _run(prepared: Prepared, way: Any) -> float:
@@ -90,7 +92,7 @@ def _driven(prepared: Prepared, engine: Engine) -> None:
     journal = Journal(prepared.folder / "journal.jsonl")
     status = Status(total=len(prepared.tasks))
     driver = Driver(prepared, engine, journal, Course(), status, lambda _: None, finished=lambda _: True)
-    driver.write_plan()
+    write_plan(prepared, journal.write)
     driver.run()
     if fold(journal.read()).count(COMPLETED) != len(prepared.tasks):
         raise RuntimeError(f"{status.done} of {len(prepared.tasks)} tasks came back")

@@ -6,7 +6,7 @@ from pathlib import Path
 from pipshpc.campaign import Campaign
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
-from pipshpc.prepare import survey
+from pipshpc.survey import survey
 from pipshpc.task import write_task
 
 path = Path(sys.argv[1]).absolute()

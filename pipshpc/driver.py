@@ -21,13 +21,14 @@ import msgspec
 
 from pipshpc import course as states
 from pipshpc.course import Course, fold
-from pipshpc.errors import SiteError
+from pipshpc.errors import OutputError, PipshpcError, SiteError
 from pipshpc.estimate import estimate
 from pipshpc.journal import Journal
 from pipshpc.launches import Launch, Sizes, command_of, files_of, tail
 from pipshpc.ledger import remove_parts
 from pipshpc.notes import Beat, Failure, Report, read_note
-from pipshpc.prepare import Prepared, is_done, plan_lines
+from pipshpc.prepare import Prepared, is_done, is_full, plan_lines, prepare
+from pipshpc.takeover import end_launch
 from pipshpc.task import Task, write_task
 from pipshpc.verdict import Ending, judge
 
@@ -36,6 +37,32 @@ ABANDON_S = 20.0  # after Slurm says that its job is over, a launch is waited fo
 LOOK_S = 0.5  # between two looks at heartbeats, verbs and blocks
 FORECAST_S = 10.0
 LOOKAHEAD = 2  # launches that wait at the workers
+
+
+def write_plan(prepared: Prepared, write: Callable[..., None]) -> list[dict[str, Any]]:
+    """Write the plan for everybody to read, whole or not at all, and tell of it by `write`; return its lines.
+
+    Raises
+    ------
+    OutputError
+        The disk does not take it.
+    """
+    path = prepared.folder / "plan.jsonl"
+    part = path.with_suffix(".part")
+    lines = plan_lines(prepared)
+    try:
+        with part.open("wb") as handle:
+            for line in lines:
+                handle.write(msgspec.json.encode(line) + b"\n")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+    write("planned", tasks=len(prepared.tasks))
+    if prepared.waiting:
+        days = sorted({one.day for one in prepared.waiting})
+        late = sorted({one.day for one in prepared.waiting if one.late})
+        write("waiting for input", days=days, late=late, why=prepared.waiting[0].why)
+    return lines
 
 
 class EngineLike(Protocol):
@@ -122,7 +149,7 @@ class Driver:
         self.ended: SimpleQueue[int] = SimpleQueue()
         self.order: dict[str, int] = {}
         self.replans = course.replans
-        self.planned: list[dict[str, Any]] = []
+        self.planned = plan_lines(prepared)
         self._next_look = self._next_forecast = 0.0
         self._told_once: set[str] = set()
         for task in prepared.pending:
@@ -222,12 +249,13 @@ class Driver:
         return self.sizes.launch(self.course.launches, names, self.course)
 
     def _submit(self, launch: Launch) -> None:
-        for task in launch.tasks:
-            files = files_of(self.prepared.folder, task)
-            for name in ("progress", "report", "failed"):
-                files[name].unlink(missing_ok=True)
-            if not files["task"].exists():
-                write_task(task, files["task"])
+        try:
+            self._write_tasks(launch)
+        except OSError as error:
+            # A full disk, most of the time: it is waited for like one that a task met.
+            for task in launch.tasks:
+                self._judge(launch, task, Ending(OutputError.exit_code, log=f"error: {error}"), 0)
+            return
         excluded = [node for node, until in self.course.excluded.items() if until > time.time()]
         self._write(
             "submitted",
@@ -246,6 +274,15 @@ class Driver:
         launch.future = future
         self.running[launch.number] = launch
         future.add_done_callback(lambda _, number=launch.number: self.ended.put(number))  # type: ignore[misc]
+
+    def _write_tasks(self, launch: Launch) -> None:
+        """Write what a launch reads, and remove what its tasks left behind the last time."""
+        for task in launch.tasks:
+            files = files_of(self.prepared.folder, task)
+            for name in ("progress", "report", "failed"):
+                files[name].unlink(missing_ok=True)
+            if not files["task"].exists():
+                write_task(task, files["task"])
 
     # ---- the end of a launch
 
@@ -275,6 +312,9 @@ class Driver:
                 said=note.message if note else "",
                 state=word,
                 started=bool(outcome.get("started", True)),
+                ended_for=launch.ended_for,
+                heard=launch.heard or beat is not None,
+                disk_full=is_full(Path(task.output_dir)),
             )
             self._judge(launch, task, ending, beat.done if beat else 0)
 
@@ -344,6 +384,7 @@ class Driver:
             if beat.stage == "done":
                 self._collect_done(launch, task)
                 self.status.running.pop(task.id, None)
+            self._note_progress(launch, (task.id, beat.stage, beat.done))
         if newest:
             self._note_silence(launch, time.time() - newest)
         if launch.silent or self._job_over(launch):
@@ -363,6 +404,15 @@ class Driver:
             step=launch.step,
             nodes=launch.nodes_used,
         )
+
+    def _note_progress(self, launch: Launch, progress: tuple[str, str, int]) -> None:
+        """End a launch that lives but does not get on: a rank may be gone without the others knowing."""
+        now, limit = time.monotonic(), self.prepared.campaign.retry.stalled_s
+        if progress != launch.progress:
+            launch.progress, launch.progress_since = progress, now
+        elif now - launch.progress_since > limit and not launch.ended_for:
+            launch.ended_for = f"it got on with no block for {limit:.0f} s, in stage '{progress[1]}'"
+            end_launch(self.prepared.site, launch.log, launch.job, launch.step)
 
     def _note_silence(self, launch: Launch, seconds: float) -> None:
         if (seconds > SILENT_S) == launch.silent:
@@ -412,13 +462,22 @@ class Driver:
         if not news:
             return
         fold(news, self.course)
+        if self.course.replans != self.replans:
+            self._replan()
         for name, known in self.course.tasks.items():
             if known.state == states.PENDING and name in self.status.failed:
                 del self.status.failed[name]
                 self._enqueue(self.tasks[name])
 
-    def replan(self, prepared: Prepared) -> None:
-        """Go on with a new plan of the same campaign; what runs goes on."""
+    def _replan(self) -> None:
+        """Plan again from the campaign file, as somebody asked; what runs goes on."""
+        self.replans = self.course.replans
+        try:
+            prepared = prepare(self.prepared.path)
+        except PipshpcError as error:
+            # The campaign as it was is still good; who asked learns of it from the journal.
+            self._write("not planned again", reason=str(error))
+            return
         self.prepared = prepared
         self.sizes.prepared = prepared
         known = set(self.tasks)
@@ -427,22 +486,7 @@ class Driver:
         for task in prepared.pending:
             if task.id not in known:
                 self._enqueue(task)
-        self.write_plan()
-
-    def write_plan(self) -> None:
-        """Write the plan for everybody to read, whole or not at all."""
-        path = self.prepared.folder / "plan.jsonl"
-        part = path.with_suffix(".part")
-        self.planned = plan_lines(self.prepared)
-        with part.open("wb") as handle:
-            for line in self.planned:
-                handle.write(msgspec.json.encode(line) + b"\n")
-        part.replace(path)
-        self._write("planned", tasks=len(self.prepared.tasks))
-        if self.prepared.waiting:
-            days = sorted({one.day for one in self.prepared.waiting})
-            late = sorted({one.day for one in self.prepared.waiting if one.late})
-            self._write("waiting for input", days=days, late=late, why=self.prepared.waiting[0].why)
+        self.planned = write_plan(prepared, self._write)
 
     def _tell(self) -> None:
         """Tell the watcher, and now and then the journal, how far the campaign is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipshpc.chain import Chain, sun_table
 from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
 from pipshpc.source import Source, open_source
+from pipshpc.source.identity import file_digest
 from pipshpc.statics import open_static
 from pipshpc.task import BATCH_MIB, Sample, Task, group_windows
 
@@ -106,6 +108,18 @@ def _changed(task: Task, source: Source) -> str:
     return f"{new[0]}{more} changed since the plan and {'are' if len(new) > 1 else 'is'}"
 
 
+def _stamps(source: Source) -> dict[Path, tuple[int, int] | None]:
+    """Return size and time of change of the files of a source; None for one that is gone."""
+    stamps: dict[Path, tuple[int, int] | None] = {}
+    for path in map(Path, source.holdings.paths):
+        try:
+            stat = path.stat()
+            stamps[path] = stat.st_size, stat.st_mtime_ns
+        except OSError:
+            stamps[path] = None
+    return stamps
+
+
 class Inputs:
     """Opened forcing and static fields of a task; nothing here waits for another rank until `share`.
 
@@ -130,6 +144,8 @@ class Inputs:
         self._statics: dict[str, NodeArray] = {}
         self._memory: NodeArray | None = None
         self.missing: dict[str, str] = {}  # times that could not be read, and why
+        self._planned = set(task.forcing_digests)
+        self._stamps = _stamps(self.source) if check else {}
         self._day = day_of_year(task.windows[len(task.windows) // 2])
         for name in (s.source for s in task.recipe.steps if s.kind == "static"):
             on_source = name.endswith("_in")  # a static field averaged over the forcing's cells
@@ -194,11 +210,23 @@ class Inputs:
                 failed = error  # the others of the node wait below
                 break
             fill_periodic(self._memory.array[at, number], values)
+        if failed is None:
+            failed = self._changed_meanwhile()
         lost = {time: why for part in self._node.allgather(self.missing) for time, why in part.items()}
         if failed is not None:
             raise failed
         if lost.keys() >= {s.first for s in batch.states}:
             raise InputError(f"no time step can be read: {next(iter(lost.values()))}")
+
+    def _changed_meanwhile(self) -> InputError | None:
+        """Say which file is not what it was when it was opened: what was read of it is of no use."""
+        now = _stamps(self.source) if self._stamps else {}
+        for path, stamp in now.items():
+            if stamp != self._stamps[path] and (stamp is None or file_digest(path) not in self._planned):
+                return InputError(
+                    f"{path}: changed while it was read; get the file again as it was, then have the task tried again"
+                )
+        return None
 
     def _read(self, name: str, time: str) -> npt.NDArray[np.float32]:
         when = np.datetime64(time.rstrip("Z"), "s")

@@ -50,6 +50,9 @@ class Launch:
     step: str = ""
     nodes_used: str = ""
     job_over_since: float = 0.0
+    progress: tuple[Any, ...] = ()  # what its heartbeats last said of stage and blocks
+    progress_since: float = 0.0
+    ended_for: str = ""  # why the driver ended it
 
     @property
     def cores(self) -> int:

@@ -20,6 +20,7 @@ import msgspec
 from pipshpc.schema import Record
 
 BEAT_S = 0.5  # between two heartbeats; watchers may count on 2 s
+SPARE_S = 0.05  # at least between two
 T = TypeVar("T")
 Stage = Literal["open", "read", "compute", "write", "publish", "done"]
 
@@ -144,7 +145,7 @@ class Heartbeat:
         self.done = self.kept = self.total = 0
         self._stage: Stage = "open"
         self._path = path
-        self._wake, self._end = threading.Event(), False
+        self._wake, self._end = threading.Event(), threading.Event()
         self._fixed = {
             "task": task,
             "attempt": attempt,
@@ -163,7 +164,7 @@ class Heartbeat:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end = True
+        self._end.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -181,11 +182,13 @@ class Heartbeat:
 
     def _go(self) -> None:
         while True:
+            ended = self._end.is_set()  # asked before the last beat, which tells the last stage
             # A watcher takes silence for trouble, not for the end: a full disk must not stop the work.
             with contextlib.suppress(OSError):
                 self._tell()
-            if self._end:
+            if ended:
                 return
+            self._end.wait(SPARE_S)  # many small batches are no reason for many beats
             self._wake.wait(BEAT_S)
             self._wake.clear()
 

@@ -19,6 +19,8 @@ from pipshpc.site import Site, choose_partition, load_site
 from pipshpc.survey import survey
 from pipshpc.task import Task
 
+FULL_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -96,6 +98,14 @@ def state_folder(campaign: Campaign) -> Path:
 def is_done(task: Task) -> bool:
     """Say whether all files of a task are published: the first of the three sources of truth, and the last word."""
     return all(catalogue.is_complete(task.path(p), task.id) for p in task.products)
+
+
+def is_full(folder: Path) -> bool:
+    """Say whether a folder's file system has no room left, not even for a log."""
+    try:
+        return shutil.disk_usage(folder).free < FULL_BYTES
+    except OSError:
+        return False
 
 
 def check_space(prepared: Prepared) -> None:

@@ -70,32 +70,43 @@ def run(task: Task, comm: Any = None, manner: Manner | None = None, stop: Stop |
             raise
         inputs.free()
         node.Free()
-        spent = Usage.now()
+        facts = _account(comm, work, clock, before, started)
         report = Report(
             task=task.id,
             files={path: digest for part in comm.allgather(digests) for path, digest in part.items()},
             seconds=time.perf_counter() - begin,
             fields=len(task.windows) * len(task.products),
             pixels=len(task.windows) * len(task.products) * task.count[0] * task.count[1],
-            blocks=work.blocks_total,
-            blocks_kept=work.blocks_kept,
             missing_states=missing,
-            ranks=comm.size,
             threads=manner.threads,
-            peak_mib=comm.allgather(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)),
-            stages=comm.allgather({k: round(v, 4) for k, v in clock.seconds.items()}),
             attempt=manner.attempt,
-            cpu_s=round(comm.allreduce(spent.cpu_s - before.cpu_s), 3),
-            read_bytes=comm.allreduce(spent.read_bytes - before.read_bytes),
-            written_bytes=comm.allreduce(spent.written_bytes - before.written_bytes),
-            startup_s=round(max(0.0, min(comm.allreduce(work.first_block, MPI.MIN), time.time()) - started), 3),
-            **slurm_names(),
+            **facts,
         )
         together(comm, lambda: _register(report, digests))
         if comm.rank == 0:
             remove_parts(task)  # only now: an attempt that died before would have left its blocks
         beat.stage = "done"
     return report
+
+
+def _account(comm: Any, work: Work, clock: Clock, before: Usage, started: float) -> dict[str, Any]:
+    """Return what all ranks together have spent (collective)."""
+    from mpi4py import MPI
+
+    spent = Usage.now()
+    first_block = min(comm.allreduce(work.first_block, MPI.MIN), time.time())
+    return {
+        "blocks": work.blocks_total,
+        "blocks_kept": work.blocks_kept,
+        "ranks": comm.size,
+        "peak_mib": comm.allgather(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)),
+        "stages": comm.allgather({k: round(v, 4) for k, v in clock.seconds.items()}),
+        "cpu_s": round(comm.allreduce(spent.cpu_s - before.cpu_s), 3),
+        "read_bytes": comm.allreduce(spent.read_bytes - before.read_bytes),
+        "written_bytes": comm.allreduce(spent.written_bytes - before.written_bytes),
+        "startup_s": round(max(0.0, first_block - started), 3),
+        **slurm_names(),
+    }
 
 
 def _make(

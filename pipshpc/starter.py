@@ -225,7 +225,7 @@ def job_key(place: Place, number: int) -> str:
 
 def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
     """Submit the driver as a job, unless one of it is waiting or running."""
-    cluster = Cluster()
+    cluster = Cluster(name=site.scheduler.cluster)
     wanted = [e for e in read_lines(place.folder / "journal.jsonl") if e.get("event") == "driver wanted"]
     jobs = [str(e["number"]) for e in wanted if e.get("how") == "job"]
     if jobs:

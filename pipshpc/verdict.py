@@ -41,6 +41,9 @@ class Ending:
     task_code, said : exit code and sentence that the task itself left behind; None and empty where it left none
     state : Slurm's word for the job, or the step, that the attempt ran in; empty where it is not known
     started : False where the worker did not start it because its block ends too soon
+    ended_for : why the driver ended it; empty where it did not
+    heard : a heartbeat of the launch was seen
+    disk_full : the products' file system has no room; then nothing else may have been said
     """
 
     exit_code: int | None
@@ -50,6 +53,9 @@ class Ending:
     said: str = ""
     state: str = ""
     started: bool = True
+    ended_for: str = ""
+    heard: bool = True
+    disk_full: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,13 @@ def judge(ending: Ending, before: Attempts, retry: Retry | None = None) -> Verdi
     lost = next((word for word in _LOST if word in log), "")
     if not ending.started:
         return Verdict("BLOCK_ENDS", "the block ends before the task could", "again", wait_s=2.0)
+    if ending.ended_for:
+        return _charge("STALLED", ending.ended_for, before, retry)
     if code == Stopped.exit_code or (not own and any("stopped at a block border" in line for line in told)):
         return _again(ending.state or "STOPPED", sentence or "told to stop", before, retry)
     if code in (SpecError.exit_code, InputError.exit_code, SiteError.exit_code) and sentence:
         return Verdict("INPUT" if code == InputError.exit_code else "SPEC", sentence, "never")
-    if code == OutputError.exit_code or any(word in log for word in _FULL):
+    if code == OutputError.exit_code or ending.disk_full or any(w in log or w in error for w in _FULL):
         return _wait("I/O", sentence or "the disk is full", before, retry)
     if ending.state in _TAKEN_AWAY:
         return _again(ending.state, f"Slurm says {ending.state} of its job", before, retry)
@@ -107,6 +115,9 @@ def judge(ending: Ending, before: Attempts, retry: Retry | None = None) -> Verdi
         return _again("NODE_FAIL", "its block was lost", before, retry)
     if any(word in log for word in _SILENT):
         return _wait("CONTROLLER", "the Slurm controller did not answer", before, retry)
+    refused = [line.removeprefix("srun: error: ") for line in log.splitlines() if line.startswith("srun: error: ")]
+    if refused and not ending.heard and not own:
+        return _wait("LAUNCHER", f"Slurm started no rank: {refused[-1]}", before, retry)
     return _charge("FAILED", sentence or error or _exit(code), before, retry)
 
 

@@ -71,11 +71,12 @@ def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
     jobs = driver_jobs(place)[-1:]
     if dry_run:
         return ["what a lost driver left would be ended", *(f"job {job} would be ended" for job in jobs)]
+    site = load_site(campaign.site)
     if jobs:
-        slurm.cancel(slurm.Cluster(), jobs)
+        slurm.cancel(slurm.Cluster(name=site.scheduler.cluster), jobs)
     with driver_lock(place.folder):
         key = block_key(campaign.campaign, place.folder)
-        ended = take_over(place.folder, load_site(campaign.site), key, view.course)
+        ended = take_over(place.folder, site, key, view.course)
     return [f"ended: {', '.join(ended)}" if ended else "no driver is at work, and nothing had to be ended"]
 
 

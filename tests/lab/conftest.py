@@ -85,12 +85,12 @@ def call(lab, *words):
     return done.stdout.strip()
 
 
-def sbatch(lab, *words, path=""):
-    """Submit a batch file from the source tree, with the Python of the tests on its PATH, and return its number."""
+def sbatch(lab, *words, path="", cwd=ROOT):
+    """Submit a batch file, with the Python of the tests or what is in `path` on its PATH, and return its number."""
     path = path or str(Path(sys.executable).parent)
     done = subprocess.run(
         ["sbatch", "--parsable", f"--output={lab.path}/log/job-%j.log", *words],
-        cwd=ROOT,
+        cwd=cwd,
         env={**environment(lab), "PATH": f"{path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,

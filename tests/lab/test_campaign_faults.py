@@ -197,8 +197,8 @@ def test_the_controller_is_silent_for_a_minute(lab, trial, undisturbed):
     one.struck.clear()
     for name, moment in zip(names, MOMENTS, strict=True):
         (one.holds / name).write_text(moment)
-    for moment in MOMENTS:
-        one.reach(moment)
+    for name, moment in zip(names, MOMENTS, strict=True):
+        one.reach(moment, name)
     faults.stop_controller(lab)
     time.sleep(30)
     for name in names:
@@ -225,10 +225,11 @@ def test_the_disk_is_full(lab, trial, undisturbed):
 
 
 def test_the_forcing_is_cut_short(lab, trial, undisturbed, base):
-    forcing = base / "cut.nc"
+    forcing = base / "cut" / "era.nc"  # the name of the file is told in the products
+    forcing.parent.mkdir()
     shutil.copy(base / "era.nc", forcing)
     whole = forcing.read_bytes()
-    one = trial("cutforcing", forcing="cut.nc")
+    one = trial("cutforcing", forcing="cut/era.nc")
     told = []
 
     def mend(beat):
@@ -246,5 +247,5 @@ def test_the_forcing_is_cut_short(lab, trial, undisturbed, base):
     one.finish()
     one.check(undisturbed)
     assert [state for _, state, _ in told] == ["FAILED", "COMPLETED", "COMPLETED"], told  # what was read is read
-    assert "cut.nc" in told[0][2] and "get the file again" in told[0][2]
+    assert "cut/era.nc" in told[0][2] and "get the file again" in told[0][2]
     assert call(lab, "squeue", "--noheader") == ""

@@ -111,7 +111,8 @@ def test_the_drivers_job_queues_itself_again_before_its_time_is_over(lab, cluste
     stub = folder / "bin" / "python"
     stub.write_text(STUB.format(folder=folder))
     stub.chmod(0o755)
-    job = sbatch(lab, "jobs/driver.sbatch", str(folder / "byhand.yaml"), path=str(stub.parent))
+    # From a folder without an environment of its own, which would come before the stub.
+    job = sbatch(lab, f"{ROOT}/jobs/driver.sbatch", f"{folder}/byhand.yaml", path=str(stub.parent), cwd=folder)
     wait_until((folder / "runs.there").exists)
     call(lab, "scancel", "--batch", "--signal=USR1", job)
     assert wait_for(cluster, job, "COMPLETED", "FAILED", patience_s=90).state == "COMPLETED"
@@ -134,6 +135,6 @@ def test_a_driver_that_ends_by_itself_hands_on_its_exit_code(lab, cluster, folde
     stub = folder / "bin" / "python"
     stub.write_text("#!/bin/bash\nexit 3\n")
     stub.chmod(0o755)
-    job = sbatch(lab, "jobs/driver.sbatch", "any.yaml", path=str(stub.parent))
+    job = sbatch(lab, f"{ROOT}/jobs/driver.sbatch", "any.yaml", path=str(stub.parent), cwd=folder)
     wait_for(cluster, job, "FAILED", patience_s=60)
     wait_until(lambda: wait_for(cluster, job, "FAILED").exit_code == 3)

@@ -77,11 +77,11 @@ class Trial:
         env = {**environment(self.lab), "PIPSHPC_HOLD": f"@{self.holds}"}
         self.driver = subprocess.Popen(words, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True)
 
-    def reach(self, moment: str, patience_s: float = 90.0) -> dict:
-        """Wait until a task that was not struck yet waits at a moment; return its heartbeat."""
+    def reach(self, moment: str, task: str = "", patience_s: float = 90.0) -> dict:
+        """Wait until a task, any that was not struck yet, waits at a moment; return its heartbeat."""
         end = time.monotonic() + patience_s
         while time.monotonic() < end:
-            for path in (self.state / "tasks").glob("*.progress"):
+            for path in (self.state / "tasks").glob(f"{task or '*'}.progress"):
                 try:
                     beat = json.loads(path.read_text())
                 except (OSError, ValueError):

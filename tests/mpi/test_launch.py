@@ -12,11 +12,16 @@ import pytest
 
 from pipshpc.catalogue import is_complete
 from pipshpc.digest import content_digest
+from pipshpc.forcing import Forcing
 from pipshpc.ledger import Kept, parts_of
 from pipshpc.notes import Beat, Failure, Report, note_path, read_note
+from pipshpc.plan import plan
 from pipshpc.site import launch_command, launch_environment, load_site
+from pipshpc.survey import survey
 from pipshpc.task import write_task
+from tests.mpi.conftest import write_forcing
 from tests.mpi.test_resume import ranks_of, wait_until
+from tests.unit.test_plan import campaign
 
 pytestmark = pytest.mark.mpi
 HOURS = ("00", "03", "06", "09")
@@ -160,3 +165,99 @@ def test_small_batches_give_the_same_content(make_task, launch, tmp_path):
         report = read_note(note_path(tmp_path / f"{mib}.json", "report"), Report)
         assert report.blocks == 30 * (1 if mib == "96" else 4)
     assert len(digests) == 1
+
+
+@pytest.fixture
+def daily(tmp_path):
+    """Three daily files, their three tasks and the tasks' files."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for day in range(3):
+        write_forcing(folder / f"d{day}.nc", seed=day, first_h=24 * day)
+    forcing = Forcing(kind="files", paths=[str(folder / "*.nc")], downscale=False)
+    one = campaign(
+        forcing=forcing, chunk=[40, 60], output=str(tmp_path / "out"), end="2019-02-05T00:00:00Z", products=["rlds"]
+    )
+    tasks = plan(one, survey(one, tmp_path))
+    paths = [tmp_path / f"{task.id}.json" for task in tasks]
+    for task, path in zip(tasks, paths, strict=True):
+        write_task(task, path)
+    return folder, tasks, paths
+
+
+def test_a_file_cut_short_costs_its_own_task_only(daily, launch):
+    folder, tasks, paths = daily
+    raw = (folder / "d1.nc").read_bytes()
+    (folder / "d1.nc").write_bytes(raw[: len(raw) // 2])
+    done = launch(paths)
+    assert done.returncode == 3
+    failed = read_note(note_path(paths[1], "failed"), Failure)
+    assert "d1.nc: truncated or damaged HDF5" in failed.message and "get the file again" in failed.message
+    published = {path.name for path in tasks[0].path("rlds").parent.iterdir()}
+    assert not any("20190203" in name or ".part" in name for name in published)
+    assert all(is_complete(tasks[k].path("rlds"), tasks[k].id) for k in (0, 2))
+    (folder / "d1.nc").write_bytes(raw)  # the file is got again
+    assert launch(paths).returncode == 0
+    assert all(is_complete(task.path("rlds"), task.id) for task in tasks)
+    assert not note_path(paths[1], "failed").exists()
+
+
+def test_a_step_that_cannot_be_decoded_costs_that_step_only(daily, launch, tmp_path):
+    folder, tasks, _ = daily
+    import h5py
+
+    with h5py.File(folder / "d2.nc") as file:
+        info = file["t2m"].id.get_chunk_info_by_coord((7, 0, 0))
+        assert file["t2m"].chunks[0] == 1
+    raw = bytearray((folder / "d2.nc").read_bytes())
+    raw[info.byte_offset + 2 : info.byte_offset + 60] = b"\xff" * 58
+    (folder / "d2.nc").write_bytes(raw)
+    one = campaign(forcing=tasks[2].forcing, chunk=[40, 60], output=str(tmp_path / "o"), start="2019-02-04T00:00:00Z",
+                   end="2019-02-05T00:00:00Z")  # fmt: skip
+    [task] = plan(one, survey(one, tmp_path))
+    write_task(task, tmp_path / "bad.json")
+    done = launch([tmp_path / "bad.json"])
+    assert done.returncode == 0, done.stderr
+    assert read_note(tmp_path / "bad.report", Report).missing_states == ["2019-02-04T07:00:00Z"]
+    with h5py.File(task.path("rlds")) as file:
+        counts = file["rlds_count"][:, 90, 100]
+    assert counts.tolist() == [3, 3, 2, 3, 3, 3, 3, 3]
+
+
+def test_a_wrong_input_is_told_by_all_ranks_where_static_fields_are_shared(make_task, launch, tmp_path):
+    task = make_task(forcing=Forcing(kind="idealised"))
+    if not task.statics:
+        pytest.skip("static fields are not installed")
+    write_task(msgspec.structs.replace(task, forcing_identity="0" * 32), tmp_path / "t.json")
+    done = launch([tmp_path / "t.json"], 3)
+    assert done.returncode == 3 and "plan again" in done.stderr
+
+
+LIMITED = (
+    "import resource; from mpi4py import MPI; resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, 2 << 20)); "
+    "from pipshpc.run import main; main()"
+)
+
+
+def test_a_disk_that_takes_no_more_ends_the_launch_and_what_is_done_stays(make_task, launch, tmp_path):
+    """The limit of a file's size stands for the disk's."""
+    (task, first), (_, second) = make_files(make_task, tmp_path, 2, grid="0.1deg", chunk=[120, 120])
+    words = [sys.executable, "-c", LIMITED, str(first), str(second), "--notes"]
+    site = load_site("local")
+    done = subprocess.run(
+        launch_command(site, 2, 1, words),
+        env={**os.environ, **launch_environment(site, 1)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    failed = read_note(note_path(first, "failed"), Failure)
+    assert failed.exit_code == 5 and "is the disk full?" in failed.message
+    assert not note_path(second, "progress").exists()
+    assert not task.path("rlds").exists()
+    assert launch([first], 1).returncode == 0
+    report = read_note(note_path(first, "report"), Report)
+    assert 0 < report.blocks_kept < report.blocks

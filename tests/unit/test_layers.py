@@ -28,6 +28,7 @@ LAYERS = (
         "prose",
         "dataset",
         "digest",
+        "encode",
         "store",
         "catalogue",
         "notes",

@@ -45,6 +45,23 @@ def test_what_a_task_says_of_itself_counts_more_than_what_its_launch_printed():
     assert (own.cause, own.reason, own.next) == ("INPUT", "mine.nc: is empty", "never")
 
 
+def test_a_launcher_that_started_nothing_is_waited_for():
+    log = "srun: error: Unable to confirm allocation for job 3: Job/step already completing or completed"
+    verdict = judge(Ending(1, log=log, heard=False), Attempts())
+    assert (verdict.cause, verdict.next, verdict.charged) == ("LAUNCHER", "wait", False)
+    assert "already completing" in verdict.reason
+    assert judge(Ending(1, log=log), Attempts()).charged  # ranks ran, and failed
+
+
+def test_a_full_disk_leaves_no_words():
+    assert judge(Ending(1, disk_full=True), Attempts()).cause == "I/O"
+
+
+def test_what_gets_on_with_nothing_is_ended():
+    verdict = judge(Ending(137, ended_for="it got on with no block for 9 s"), Attempts())
+    assert (verdict.cause, verdict.next, verdict.charged) == ("STALLED", "again", True)
+
+
 def test_a_signal_is_told_in_words():
     assert "killed by signal 9" in judge(Ending(137), Attempts()).reason
 
