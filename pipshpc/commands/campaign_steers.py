@@ -11,7 +11,7 @@ from pipshpc.commands.campaign_app import DryRun, Start, Which, campaign_app, sa
 from pipshpc.commands.writing import AsJson
 
 if TYPE_CHECKING:
-    from pipshpc.overview import Overview, Place
+    from pipshpc.view.overview import Overview, Place
 
 
 @campaign_app.command("pause", epilog="Example: pipshpc campaign pause demo")
@@ -44,7 +44,7 @@ def cancel(campaign: Which, dry_run: DryRun = False, as_json: AsJson = False) ->
     Running tasks stop at the next block border. Published files stay, finished blocks of unfinished files too;
     `pipshpc campaign resume --start` goes on from there.
     """
-    from pipshpc.overview import COMPLETED
+    from pipshpc.view.overview import COMPLETED
 
     place, view = _open(campaign)
     event = "" if view.course.cancelled else "cancel"
@@ -60,9 +60,9 @@ def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
     """End what a lost driver left, and the job of a driver that still waits for its turn."""
     from pipshpc import slurm
     from pipshpc.campaign import load_campaign
+    from pipshpc.commands.starter import driver_jobs
+    from pipshpc.drive.takeover import block_key, driver_lock, take_over
     from pipshpc.site import load_site
-    from pipshpc.starter import driver_jobs
-    from pipshpc.takeover import block_key, driver_lock, take_over
 
     file = place.copy if place.copy.is_file() else place.file
     if view.alive or file is None:
@@ -96,8 +96,8 @@ def retry(
 
     Choose them by id, by cause, or all; `pipshpc campaign status` lists the causes.
     """
-    from pipshpc.causes import select_failed
     from pipshpc.errors import SpecError
+    from pipshpc.view.causes import select_failed
 
     place, view = _open(campaign)
     if bool(tasks) + bool(cause) + every != 1:
@@ -124,9 +124,9 @@ def extend(
 
     Only the value of `end` changes in its file; a driver at work plans the new days at once.
     """
-    from pipshpc.extension import extend_file
-    from pipshpc.overview import find_campaign, read_overview
-    from pipshpc.starter import stage
+    from pipshpc.commands.extension import extend_file
+    from pipshpc.commands.starter import stage
+    from pipshpc.view.overview import find_campaign, read_overview
 
     place = find_campaign(campaign)
     old, new = extend_file(place.file or place.copy, end, write=not dry_run)
@@ -141,7 +141,7 @@ def extend(
 
 
 def _open(campaign: str) -> tuple[Place, Overview]:
-    from pipshpc.overview import find_campaign, read_overview
+    from pipshpc.view.overview import find_campaign, read_overview
 
     place = find_campaign(campaign).need_begun()
     return place, read_overview(place.folder)
@@ -173,7 +173,7 @@ def _go_on(place: Place, view: Overview, start: bool, dry_run: bool) -> list[str
     if view.alive:
         return ["the driver at work takes it up"]
     if start and not dry_run:
-        from pipshpc.starter import start_driver
+        from pipshpc.commands.starter import start_driver
 
         return [start_driver(place, who()).text]
     return [f"no driver is at work; start one: pipshpc submit {place.folder}"]

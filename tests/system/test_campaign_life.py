@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from pipshpc.overview import read_lines
-from pipshpc.takeover import driver_alive
+from pipshpc.drive.takeover import driver_alive
+from pipshpc.view.overview import read_lines
 
 pytestmark = [pytest.mark.system, pytest.mark.mpi]
 CAMPAIGN = """campaign: "life"

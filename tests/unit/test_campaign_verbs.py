@@ -8,7 +8,7 @@ from test_cli import pipshpc  # noqa: F401 - a fixture
 from test_overview import CAMPAIGN
 
 from pipshpc.errors import SpecError
-from pipshpc.overview import read_lines
+from pipshpc.view.overview import read_lines
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def noted(story):
 @pytest.fixture
 def started(monkeypatch):
     """Do not start drivers; return the folders for which one was wanted."""
-    from pipshpc import starter
+    from pipshpc.commands import starter
 
     wanted = []
 

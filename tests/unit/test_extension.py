@@ -4,8 +4,8 @@ import pytest
 from test_overview import CAMPAIGN
 
 from pipshpc.campaign import load_campaign
+from pipshpc.commands.extension import extend_file, replace_end
 from pipshpc.errors import SpecError
-from pipshpc.extension import extend_file, replace_end
 
 NEW = "2006-05-01T00:00:00Z"
 

@@ -7,11 +7,11 @@ import pytest
 from story import Story
 from test_overview import CAMPAIGN
 
-from pipshpc import starter
 from pipshpc.campaign import load_campaign
-from pipshpc.overview import find_campaign, read_lines
+from pipshpc.commands import starter
 from pipshpc.site import list_sites, load_site
 from pipshpc.slurm import Silence, State
+from pipshpc.view.overview import find_campaign, read_lines
 
 FILES = CAMPAIGN.replace('forcing: {kind: "idealised", downscale: false}', 'forcing: {paths: ["era/*.nc"]}')
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.accounts import parse_time
 from pipshpc.campaign import Campaign, load_campaign
+from pipshpc.drive.takeover import driver_alive
 from pipshpc.errors import OutputError, SiteError
-from pipshpc.overview import Place, read_lines
 from pipshpc.site import Site, list_sites, load_site
 from pipshpc.slurm import Cluster, Job, Silence, poll, sbatch_text, submit
-from pipshpc.takeover import driver_alive
+from pipshpc.view.accounts import parse_time
+from pipshpc.view.overview import Place, read_lines
 
 WARNING_S = 90  # before the end of its walltime a driver's job is told
 LONGEST_START_S = 20.0  # until a detached driver has begun
@@ -220,7 +220,7 @@ def job_key(place: Place, number: int) -> str:
     born = read_origin(place.folder).get("born", "")
     digest = hashlib.sha256(f"{place.folder} {born}".encode()).hexdigest()[:12]
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in place.folder.name)[:80]
-    return f"pipshpc.driver:{name}:{digest}:{number}"
+    return f"pipshpc.drive.driver:{name}:{digest}:{number}"
 
 
 def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
@@ -279,7 +279,7 @@ def _because(reason: str) -> str:
 
 def _python_path() -> str:
     """Return PYTHONPATH with this package in it, wherever the driver starts."""
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[2])
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != here]
     return os.pathsep.join([here, *others])
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.causes import Cause, group_failures
-from pipshpc.course import PENDING, RUNNING, SUBMITTED
-from pipshpc.estimate import Estimate, estimate
-from pipshpc.overview import Overview, ago, span, tell_driver
+from pipshpc.drive.course import PENDING, RUNNING, SUBMITTED
+from pipshpc.drive.estimate import Estimate, estimate
+from pipshpc.view.causes import Cause, group_failures
+from pipshpc.view.overview import Overview, ago, span, tell_driver
 
 LIVE_BLOCKS = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "UNKNOWN")
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipshpc.blockmap import BlockMap, read_blocks
 from pipshpc.coast import coastlines
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
-from pipshpc.daymap import NOTABLE, WORDS, DayMap, map_days
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
 from pipshpc.errors import OutputError
-from pipshpc.overview import Overview, span
-from pipshpc.status import clock, tell_status
-from pipshpc.watch import chain_rows, running_rows
+from pipshpc.view.blockmap import BlockMap, read_blocks
+from pipshpc.view.daymap import NOTABLE, WORDS, DayMap, map_days
+from pipshpc.view.overview import Overview, span
+from pipshpc.view.status import clock, tell_status
+from pipshpc.view.watch import chain_rows, running_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

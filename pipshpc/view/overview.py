@@ -15,10 +15,21 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, STATES, SUBMITTED, UNKNOWN, Course, TaskCourse, fold
+from pipshpc.drive.course import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    STATES,
+    SUBMITTED,
+    UNKNOWN,
+    Course,
+    TaskCourse,
+    fold,
+)
+from pipshpc.drive.journal import Journal
+from pipshpc.drive.takeover import driver_alive
 from pipshpc.errors import SpecError
-from pipshpc.journal import Journal
-from pipshpc.takeover import driver_alive
 
 FRESH_S = 15.0  # a heartbeat comes every 2 s; an older one is told with its age
 Record = Mapping[str, Any]

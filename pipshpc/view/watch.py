@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipshpc.blockmap import BlockMap, coast_characters, frame_size, read_blocks, sample_shares
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
-from pipshpc.daymap import LETTERS, WORDS, DayMap, map_days
-from pipshpc.estimate import estimate
-from pipshpc.overview import FRESH_S, Overview, read_overview, refresh, span
-from pipshpc.status import tell_status
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
+from pipshpc.drive.estimate import estimate
+from pipshpc.view.blockmap import BlockMap, coast_characters, frame_size, read_blocks, sample_shares
+from pipshpc.view.daymap import LETTERS, WORDS, DayMap, map_days
+from pipshpc.view.overview import FRESH_S, Overview, read_overview, refresh, span
+from pipshpc.view.status import tell_status
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

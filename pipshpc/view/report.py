@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.accounts import Account, read_accounts
-from pipshpc.causes import count_attempts, group_failures
-from pipshpc.course import COMPLETED
-from pipshpc.estimate import RANGE_SHARE, Score, score
-from pipshpc.overview import Overview
+from pipshpc.drive.course import COMPLETED
+from pipshpc.drive.estimate import RANGE_SHARE, Score, score
+from pipshpc.view.accounts import Account, read_accounts
+from pipshpc.view.causes import count_attempts, group_failures
+from pipshpc.view.overview import Overview
 
 Record = Mapping[str, Any]
 UNDER_WAY = ("RUNNING", "COMPLETING", "PENDING", "CONFIGURING", "UNKNOWN")

@@ -19,18 +19,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pipshpc import course as states
-from pipshpc.course import Course, fold
+from pipshpc.drive import course as states
+from pipshpc.drive.course import Course, fold
+from pipshpc.drive.estimate import estimate
+from pipshpc.drive.journal import Journal
+from pipshpc.drive.launches import Launch, Sizes, command_of, files_of, tail
+from pipshpc.drive.prepare import Prepared, is_done, is_full, plan_lines, prepare
+from pipshpc.drive.takeover import end_launch
+from pipshpc.drive.verdict import Ending, judge
 from pipshpc.errors import OutputError, PipshpcError, SiteError
-from pipshpc.estimate import estimate
-from pipshpc.journal import Journal
-from pipshpc.launches import Launch, Sizes, command_of, files_of, tail
 from pipshpc.ledger import remove_parts
 from pipshpc.notes import Beat, Failure, Report, read_note
-from pipshpc.prepare import Prepared, is_done, is_full, plan_lines, prepare
-from pipshpc.takeover import end_launch
 from pipshpc.task import Task, write_task
-from pipshpc.verdict import Ending, judge
 
 SILENT_S = 30.0  # without a heartbeat for so long, a task is UNKNOWN
 ABANDON_S = 20.0  # after Slurm says that its job is over, a launch is waited for so long

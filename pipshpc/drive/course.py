@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipshpc.verdict import Attempts
+from pipshpc.drive.verdict import Attempts
 
 Event = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
 
 # What a cell shows where its tasks are in several states: that which asks for attention first.
 NOTABLE = (FAILED, UNKNOWN, RUNNING, SUBMITTED, PENDING, COMPLETED)

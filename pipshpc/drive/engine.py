@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipshpc.drive.worker import PATHS, Outcome, launch
 from pipshpc.errors import SiteError
 from pipshpc.site import Site, launch_environment
-from pipshpc.worker import PATHS, Outcome, launch
 
 if TYPE_CHECKING:
-    from pipshpc.blocks import Block, SlurmBlocks
+    from pipshpc.drive.blocks import Block, SlurmBlocks
 
 IDLE_S = 20.0  # a block without work is given back after this
 
@@ -121,7 +121,7 @@ class Engine:
             return LocalProvider(  # type: ignore[no-untyped-call]
                 init_blocks=0, max_blocks=1, launcher=launcher, worker_init=PATHS
             )
-        from pipshpc.blocks import SlurmBlocks
+        from pipshpc.drive.blocks import SlurmBlocks
 
         self.blocks = SlurmBlocks(self.site, self._key, self.folder, self._modules)
         return self.blocks

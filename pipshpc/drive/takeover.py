@@ -16,7 +16,7 @@ import psutil
 import xxhash
 
 from pipshpc import slurm
-from pipshpc.course import Course
+from pipshpc.drive.course import Course
 from pipshpc.errors import SiteError
 from pipshpc.ledger import SUFFIX, belongs_to, remove
 from pipshpc.site import Site

@@ -14,9 +14,9 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl.providers.base import ExecutionProvider
 
 from pipshpc import slurm
+from pipshpc.drive.worker import BLOCK_END, PATHS
 from pipshpc.errors import SiteError
 from pipshpc.site import Site
-from pipshpc.worker import BLOCK_END, PATHS
 
 JOB_NAME = "pipshpc-block"
 _PARSL_STATES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipshpc.errors import PipshpcError
 
 if TYPE_CHECKING:
-    from pipshpc.flow import Prepared, Status
+    from pipshpc.drive.flow import Prepared, Status
 
 
 def tell_plan(prepared: Prepared) -> list[str]:
@@ -42,7 +42,7 @@ def follow(prepared: Prepared, quiet: bool = False) -> Status:
         TimeRemainingColumn,
     )
 
-    from pipshpc.flow import run_campaign
+    from pipshpc.drive.flow import run_campaign
 
     columns = (
         TextColumn("{task.description}"),
