@@ -84,7 +84,7 @@ cdef inline void sebs(real ts, real tas, real vap, real ps, real sfcWind, real r
     cdef real rho_cp = air_density(tas, vap, ps) * heat_capacity(vap, ps)
     cdef real available = rn - hfdsl
     cdef real ustar, conductance, slope, fm, fh
-    exchange(ts - tas, tas, wind, log(zu), log_t, log_m, log_h, zt, &ustar, &conductance, &slope)
+    exchange(ts - tas, tas, wind, log(zu), log_t, log_m, log_h, at_least(zu, zt), &ustar, &conductance, &slope)
     cdef real bulk = rho_cp * (ts - tas) * conductance
     # The wet surface's Obukhov length is of its vapour alone (Su 2002 eq. 17).
     cdef real vapour = ratio(2.452584 * at_least(available, 0.0), air_density(tas, vap, ps) * vaporization(tas))
@@ -96,15 +96,15 @@ cdef inline void sebs(real ts, real tas, real vap, real ps, real sfcWind, real r
     hfls[0] = available - hfss[0]
 
 
-cdef inline void measured(real scale, real warmth, real available, real u, real moist, real log_u, real log_t, real log_m, real log_h, real zt, real steepest, real* now, real* before, real* wanted, real* heat, real* resistance) noexcept nogil:
+cdef inline void measured(real scale, real warmth, real available, real u, real moist, real log_u, real log_t, real log_m, real log_h, real top, real steepest, real* now, real* before, real* wanted, real* heat, real* resistance) noexcept nogil:
     """One estimate of 1/L with the virtual heat flux; `steepest` below 0 takes it as it comes."""
     cdef real fm, fh, ustar, led, following
     profiles(now[0], log_u, log_t, log_m, log_h, &fm, &fh)
     ustar = at_least(ratio(0.41 * u, fm), 0.01)
     resistance[0] = ratio(fh, 0.41 * ustar)
     heat[0] = at_most(ratio(warmth, resistance[0]), available)
-    led = slope_limit(ratio(scale * (heat[0] + moist * (available - heat[0])), ustar * ustar * ustar), zt)
-    following = where(steepest < 0.0, led, slope_limit(secant(now[0], led, before[0], wanted[0], steepest), zt))
+    led = slope_limit(ratio(scale * (heat[0] + moist * (available - heat[0])), ustar * ustar * ustar), top)
+    following = where(steepest < 0.0, led, slope_limit(secant(now[0], led, before[0], wanted[0], steepest), top))
     before[0] = now[0]
     wanted[0] = led
     now[0] = following
@@ -118,6 +118,7 @@ cdef inline void one_source(real ts, real tas, real vap, real ps, real wind, rea
     """
     cdef real zu = height_wind - d0
     cdef real zt = height_air - d0
+    cdef real top = at_least(zu, zt)
     cdef real log_u = log(zu)
     cdef real log_t = log(zt)
     cdef real log_m = log(z0m)
@@ -132,18 +133,18 @@ cdef inline void one_source(real ts, real tas, real vap, real ps, real wind, rea
     cdef real before = 0.0
     cdef real wanted = 0.0
     cdef real heat
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, -1.0, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, zt, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, -1.0, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
     hfss[0] = heat
     hfls[0] = available - heat
 

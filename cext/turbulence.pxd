@@ -104,39 +104,41 @@ cdef inline real secant(real slope, real wanted, real slope_before, real wanted_
     return slope + ratio(wanted - slope, 1.0 - chord)
 
 
-cdef inline void approach(real bulk, real log_u, real log_t, real log_m, real log_h, real zt, real* now, real* before, real* wanted) noexcept nogil:
+cdef inline void approach(real bulk, real log_u, real log_t, real log_m, real log_h, real top, real* now, real* before, real* wanted) noexcept nogil:
     """One estimate of 1/L; `bulk` is 1/L times Fh/Fm^2, `wanted` what the last estimate led to."""
     cdef real fm, fh, led, following
     profiles(now[0], log_u, log_t, log_m, log_h, &fm, &fh)
-    led = slope_limit(ratio(bulk * fm * fm, fh), zt)
-    following = slope_limit(secant(now[0], led, before[0], wanted[0], 0.9), zt)
+    led = slope_limit(ratio(bulk * fm * fm, fh), top)
+    following = slope_limit(secant(now[0], led, before[0], wanted[0], 0.9), top)
     before[0] = now[0]
     wanted[0] = led
     now[0] = following
 
 
-cdef inline void exchange(real difference, real tas, real u, real log_u, real log_t, real log_m, real log_h, real zt, real* ustar, real* conductance, real* slope) noexcept nogil:
+cdef inline void exchange(real difference, real tas, real u, real log_u, real log_t, real log_m, real log_h, real top, real* ustar, real* conductance, real* slope) noexcept nogil:
     """Friction velocity, m s-1, heat conductance, m s-1, and 1/L, m-1, for a temperature difference surface - air, K.
 
+    `top` is the greater of the heights: there z/L is held within the corrections' range.
     The Obukhov length is of the sensible heat alone (Su 2002 eq. 7), so
     1/L = -g dT Fm^2 / (T u^2 Fh), whose sign is known and whose solution is
     single. Eight estimates are made for every pixel: the neutral one, six by
     the secant and the last, written out one by one, as the compiler
-    vectorises no loop within the loop over pixels. In 2e5 surface layers drawn over all roughness, wind and stability the heat flux
-    then differs from the limit by 0.006 of itself at most and by 1e-4 in 99.9 % (tests/physics/test_turbulence.py).
+    vectorises no loop within the loop over pixels. In 2e5 surface layers drawn
+    over all roughness, wind and stability the conductance then differs from
+    the limit by 0.2 % at most and by less than 0.1 % in 99.9 % (tests/physics/test_turbulence.py).
     """
     cdef real bulk = ratio(-9.80665 * difference, tas * u * u)
     cdef real fm = log_u - log_m
     cdef real fh = log_t - log_h
     cdef real before = 0.0
     cdef real wanted = ratio(bulk * fm * fm, fh)
-    cdef real now = slope_limit(wanted, zt)
-    approach(bulk, log_u, log_t, log_m, log_h, zt, &now, &before, &wanted)
-    approach(bulk, log_u, log_t, log_m, log_h, zt, &now, &before, &wanted)
-    approach(bulk, log_u, log_t, log_m, log_h, zt, &now, &before, &wanted)
-    approach(bulk, log_u, log_t, log_m, log_h, zt, &now, &before, &wanted)
-    approach(bulk, log_u, log_t, log_m, log_h, zt, &now, &before, &wanted)
-    approach(bulk, log_u, log_t, log_m, log_h, zt, &now, &before, &wanted)
+    cdef real now = slope_limit(wanted, top)
+    approach(bulk, log_u, log_t, log_m, log_h, top, &now, &before, &wanted)
+    approach(bulk, log_u, log_t, log_m, log_h, top, &now, &before, &wanted)
+    approach(bulk, log_u, log_t, log_m, log_h, top, &now, &before, &wanted)
+    approach(bulk, log_u, log_t, log_m, log_h, top, &now, &before, &wanted)
+    approach(bulk, log_u, log_t, log_m, log_h, top, &now, &before, &wanted)
+    approach(bulk, log_u, log_t, log_m, log_h, top, &now, &before, &wanted)
     profiles(now, log_u, log_t, log_m, log_h, &fm, &fh)
     ustar[0] = ratio(0.41 * u, fm)
     conductance[0] = ratio(0.41 * ustar[0], fh)

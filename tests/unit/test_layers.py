@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 # cycles. A package (source) counts as one module.
 LAYERS = (
     {"errors", "cache"},
-    {"schema", "grid", "sourcegrid", "product", "forcing", "sun", "statics", "fetch", "site"},
+    {"schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
     {"task", "campaign", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
     {
