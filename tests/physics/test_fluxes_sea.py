@@ -47,7 +47,7 @@ def test_coare_against_pycoare(vectors):
     unstable = v["hbb"] > 0
     assert unstable.sum() > 10
     assert np.allclose(h[unstable], v["hsb"][unstable], rtol=0.04, atol=1.0)
-    assert np.allclose(le[unstable], v["hlb"][unstable], rtol=0.04, atol=1.0)
+    assert np.allclose(le[unstable], v["hlb"][unstable], rtol=0.02, atol=2.5)
     assert np.allclose(h, v["hsb"], rtol=0.05, atol=3.0)
 
 
