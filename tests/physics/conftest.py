@@ -56,10 +56,10 @@ def float64(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
     kernels = []
     for key, (result, arguments) in generate.read_signatures(ROOT / "cext").items():
         family, name = key.split(".")
-        if family in ("turbulence", "roughness", "flux", "evaporation", "ocean", "soil"):
+        if family in ("turbulence", "roughness", "flux", "evaporation", "ocean", "soil", "tseb"):
             rows = tuple(n for kind, n in arguments if kind == "real")
             outputs = tuple(n for kind, n in arguments if kind == "real*")
-            if (result == "real" or outputs) and not set(outputs) & {"now", "transfer"}:  # those are read, too
+            if (result == "real" or outputs) and not set(outputs) & {"now", "transfer", "tair"}:  # those are read, too
                 kernels.append(generate.Kernel(family, name, rows, (), outputs, tuple(n for _, n in arguments)))
     folder = tmp_path_factory.mktemp("float64")
     source = folder / "_loops64.pyx"

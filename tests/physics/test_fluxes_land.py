@@ -161,3 +161,47 @@ def test_upscaling_keeps_the_fraction():
     assert np.allclose(found, ef * 150)
     assert compute("hfls", "evaporative-fraction", hfls=50.0, rn=-20.0, hfdsl=-10.0, **x) == 0  # night tells nothing
     assert compute("hfls", "evaporative-fraction", hfls=900.0, rn=450.0, hfdsl=50.0, **x) == pytest.approx(180)  # held at 1.2
+
+
+def two_source(v):
+    return {
+        "ts": v["Tr_K"], "tas": v["T_A_K"], "vap": 100 * v["ea"], "ps": 100 * v["p"], "wind": v["u"],
+        "sn_canopy": v["Sn_C"], "sn_soil": v["Sn_S"], "rlds": v["L_dn"], "lai": v["LAI"], "fveg": v["f_c"],
+        "hc": v["h_C"], "vza": v["vza"], "z0m": v["z_0M"], "d0": v["d_0"], "height_wind": v["z_u"], "height_air": v["z_T"],
+    }  # fmt: skip
+
+
+def test_two_sources_against_pytseb(vectors):
+    """Where the package lowers the transpiration it stops on the way, and its end depends on the path; ours rests."""
+    v = vectors("h_le_tseb_pt")
+    h, le = both("tseb-pt", **two_source(v))
+    free, lowered = v["flag"] == 0, v["flag"] != 0
+    assert free.sum() >= 5
+    for found, expected in ((h, v["H_C"] + v["H_S"]), (le, v["LE_C"] + v["LE_S"])):
+        assert np.abs(found - expected)[free].max() < 0.2
+        assert (np.abs(found - expected) < 5 + 0.04 * np.abs(expected))[lowered].all()
+    assert (np.abs(le)[v["flag"] == 5] < 0.01).all()
+
+
+def test_two_sources_do_not_let_the_soil_drink(vectors, float64):
+    v = vectors("h_le_tseb_pt")
+    parameters = {"rate_pt": 1.26, "leaf_width": 0.1, "z0_soil": 0.01, "emis_canopy": 0.98, "emis_soil": 0.95, "ground": 0.35}
+    wide = float64("tseb.tseb_pt", **two_source(v), **parameters)
+    h, le = both("tseb-pt", **two_source(v))
+    assert np.abs(h - wide["hfss"]).max() < 0.5
+    # Both temperatures and their shares give the one that was seen.
+    seen = float64("tseb.seen_leaves", lai=v["LAI"], fc=v["f_c"], angle=np.radians(v["vza"]))["result"]
+    mixed = seen * wide["tcan"] ** 4 + (1 - seen) * wide["tsoil"] ** 4
+    assert np.allclose(mixed**0.25, v["Tr_K"], atol=1e-3)
+    net = wide["hfss"] + wide["hfls"] + wide["hfdsl"]
+    longwave = net - v["Sn_C"] - v["Sn_S"]
+    assert (longwave > -300).all()
+    assert (longwave < 50).all()
+    assert np.isfinite(le).all()
+
+
+def test_two_sources_without_leaves_are_finite():
+    x = {"ts": 310.0, "tas": 300.0, "vap": 0.0, "ps": 9e4, "wind": 0.0, "sn_canopy": 0.0, "sn_soil": 600.0, "rlds": 320.0}
+    for lai, hc, fc in ((0.0, 0.0, 0.0), (12.0, 30.0, 1.0)):
+        found = both("tseb-pt", **x, lai=lai, fveg=fc, hc=hc, vza=0.0, z0m=0.01, d0=0.6 * hc, height_wind=hc + 10, height_air=hc + 10)
+        assert np.isfinite(found).all()
