@@ -87,6 +87,17 @@ def one_source_package(x: Arrays) -> Callable[[], Any]:
     return lambda: TSEB.OSEB(*args, calcG_params=[[0], x["hfdsl"]], kB=float(np.log(100)))
 
 
+def two_source_package(x: Arrays) -> Callable[[], Any]:
+    """pyTSEB's two-source solver with its own stop rule."""
+    one_source_package(x)  # its imports
+    from pyTSEB import TSEB
+
+    height, hc = 10.0 + x["hc"], x["hc"]
+    args = [x["ts"], x["vza"], x["tas"], x["sfcWind"], x["vap"] / 100, x["ps"] / 100, x["sn_canopy"], x["sn_soil"]]
+    args += [x["rlds"], x["lai"], hc, 0.98 + 0 * hc, 0.95 + 0 * hc, x["z0m"], x["d0"], height, height]
+    return lambda: TSEB.TSEB_PT(*args, f_c=x["fveg"])
+
+
 def refet_package(x: Arrays) -> Callable[[], Any]:
     """refet's combination equation alone, its inputs in its units already."""
     from refet import calcs
@@ -133,6 +144,10 @@ def cases(x: Arrays) -> dict[str, tuple[Ours, dict[str, Callable[..., Any]], str
         table[title] = (case, {"NumPy": plain(name, case)}, name)
     table["ET0"][1]["refet"] = lambda: refet_package(x)
     table["sea"][1]["pycoare"] = lambda: pycoare_package(x)
+    crops = {"hc": 1.0 + 0 * x["z0m"], "z0m": 0.125 + 0 * x["z0m"], "d0": 0.65 + 0 * x["z0m"], "vza": 20 * x["fapar"]}
+    crops |= {"fveg": x["fapar"], "sn_canopy": 0.5 * x["rsds"], "sn_soil": 0.3 * x["rsds"], "rlds": 0.5 * x["ts"] + 180}
+    crops = {**x, **crops, "wind": x["sfcWind"], "height_wind": 11 + 0 * x["z0m"], "height_air": 11 + 0 * x["z0m"]}
+    table["two sources"] = (Ours("hfss", "tseb-pt", crops), {"pyTSEB": lambda: two_source_package(crops)}, "")
     table["one source"] = (Ours("hfss", "one-source", {**x, **height}), {"pyTSEB": lambda: one_source_package(x)}, "")
     return table
 
@@ -187,7 +202,11 @@ def _record(section: Section, title: str, ours: Ours, times: dict[str, list[floa
     if "Numba" in middle:
         ratio = middle["Numba"] / middle["ours"]
         section.facts[f"{title}: times Numba"] = ratio
-        section.judge(f"{title}: times Numba, or 5 where the bandwidth is reached", max(ratio, 5.0 if share >= FLOOR else 0), NUMBA)
+        section.judge(
+            f"{title}: times Numba, or 5 where the bandwidth is reached",
+            max(ratio, 5.0 if share >= FLOOR else 0),
+            NUMBA,
+        )
 
 
 def main() -> None:
@@ -201,7 +220,9 @@ def main() -> None:
     for row in section.rows:
         print(f"{row.name:32s} {row.median:10.2f} {row.unit}  ({row.low:.2f} to {row.high:.2f})")
     for verdict in section.verdicts:
-        print(f"{verdict.name:60s} {verdict.found:8.1f}  wanted {verdict.wanted:g}  {'met' if verdict.met else 'missed'}")
+        print(
+            f"{verdict.name:60s} {verdict.found:8.1f}  wanted {verdict.wanted:g}  {'met' if verdict.met else 'missed'}"
+        )
     for name, value in section.facts.items():
         print(f"{name:60s} {value:10.3g}")
     print(*section.notes, sep="\n")

@@ -20,7 +20,8 @@ cdef inline real on_ground(real landtype, real g) noexcept nogil:
     return where(is_class(landtype, 0.0) + is_class(landtype, 15.0) + is_class(landtype, 17.0) > 0.5, 0.0, g)
 
 
-cdef inline real hfdsl_su(real rn, real fveg, real landtype, real soil, real canopy, real night_bare, real night_veg) noexcept nogil:
+cdef inline real hfdsl_su(
+        real rn, real fveg, real landtype, real soil, real canopy, real night_bare, real night_veg) noexcept nogil:
     """Share of net radiation between bare soil and full canopy; Su (2002) eq. 5."""
     cdef real fc = at_most(at_least(fveg, 0.0), 1.0)
     cdef real day = rn * (canopy + (1.0 - fc) * (soil - canopy))
@@ -32,17 +33,22 @@ cdef inline real wave_santanello(real amplitude, real period, real tnoon) noexce
     return amplitude * cos(ratio(6.2831853 * (tnoon + 10800.0), period))
 
 
-cdef inline real hfdsl_santanello(real rn, real lai, real fveg, real landtype, real tnoon, real amplitude, real period, real night_bare, real night_veg) noexcept nogil:
+cdef inline real hfdsl_santanello(
+        real rn, real lai, real fveg, real landtype, real tnoon, real amplitude, real period, real night_bare,
+        real night_veg) noexcept nogil:
     """Santanello and Friedl (2003) eq. 8 on the radiation that passes the canopy, extinction 0.6 per leaf area."""
     cdef real soil = rn * exp(-0.6 * at_most(at_least(lai, 0.0), 40.0))
     cdef real day = soil * wave_santanello(amplitude, period, tnoon)
     return on_ground(landtype, where(rn < 0.0, rn * night_share(fveg, night_bare, night_veg), day))
 
 
-cdef inline real hfdsl_santanello_moisture(real rn, real lai, real fveg, real landtype, real tnoon, real smi, real night_bare, real night_veg) noexcept nogil:
+cdef inline real hfdsl_santanello_moisture(
+        real rn, real lai, real fveg, real landtype, real tnoon, real smi, real night_bare,
+        real night_veg) noexcept nogil:
     """As `hfdsl_santanello`; amplitude 0.35 and period 100000 s of dry soil go to 0.05 and 74000 s of wet."""
     cdef real wet = at_most(at_least(smi, 0.0), 1.0)
-    return hfdsl_santanello(rn, lai, fveg, landtype, tnoon, 0.35 - 0.30 * wet, 100000.0 - 26000.0 * wet, night_bare, night_veg)
+    return hfdsl_santanello(rn, lai, fveg, landtype, tnoon, 0.35 - 0.30 * wet, 100000.0 - 26000.0 * wet, night_bare,
+                            night_veg)
 
 
 cdef inline real hfdsl_bastiaanssen(real rn, real ts, real albedo, real ndvi) noexcept nogil:
@@ -58,14 +64,17 @@ cdef inline real slope_water(real tas, real es) noexcept nogil:
 
 
 cdef inline real wet_limit(real available, real tas, real vap, real ps, real rho_cp, real conductance) noexcept nogil:
-    """Sensible heat of a wet surface, W m-2: Penman's combination with no resistance of the surface (Su 2002 eq. 16)."""
+    """Sensible heat of a wet surface, W m-2: Penman's combination with no resistance of the surface (Su 2002 eq.
+    16)."""
     cdef real es = saturation_water(tas)
     cdef real gamma = ratio(heat_capacity(vap, ps) * ps, 0.622 * vaporization(tas))
     cdef real drying = rho_cp * at_least(es - vap, 0.0) * conductance
     return ratio(available * gamma - drying, gamma + slope_water(tas, es))
 
 
-cdef inline void sebs(real ts, real tas, real vap, real ps, real sfcWind, real rn, real hfdsl, real z0m, real d0, real z0h, real z_blend, real z0_ref, real wind_least, real* hfss, real* hfls) noexcept nogil:
+cdef inline void sebs(
+        real ts, real tas, real vap, real ps, real sfcWind, real rn, real hfdsl, real z0m, real d0, real z0h,
+        real z_blend, real z0_ref, real wind_least, real* hfss, real* hfls) noexcept nogil:
     """Surface Energy Balance System, Su (2002): bulk sensible heat, held between the wet and the dry limit.
 
     The wind at 10 m over ground of roughness `z0_ref` is taken up to the
@@ -96,7 +105,9 @@ cdef inline void sebs(real ts, real tas, real vap, real ps, real sfcWind, real r
     hfls[0] = available - hfss[0]
 
 
-cdef inline void measured(real scale, real warmth, real available, real u, real moist, real log_u, real log_t, real log_m, real log_h, real top, real steepest, real* now, real* before, real* wanted, real* heat, real* resistance) noexcept nogil:
+cdef inline void measured(
+        real scale, real warmth, real available, real u, real moist, real log_u, real log_t, real log_m, real log_h,
+        real top, real steepest, real* now, real* before, real* wanted, real* heat, real* resistance) noexcept nogil:
     """One estimate of 1/L with the virtual heat flux; `steepest` below 0 takes it as it comes."""
     cdef real fm, fh, ustar, led, following
     profiles(now[0], log_u, log_t, log_m, log_h, &fm, &fh)
@@ -110,8 +121,11 @@ cdef inline void measured(real scale, real warmth, real available, real u, real 
     now[0] = following
 
 
-cdef inline void one_source(real ts, real tas, real vap, real ps, real wind, real rn, real hfdsl, real z0m, real d0, real z0h, real height_wind, real height_air, real wind_least, real* hfss, real* hfls, real* resistance) noexcept nogil:
-    """Bulk sensible heat at measured heights, latent heat as what is left, not below 0; iterated with the virtual heat flux.
+cdef inline void one_source(
+        real ts, real tas, real vap, real ps, real wind, real rn, real hfdsl, real z0m, real d0, real z0h,
+        real height_wind, real height_air, real wind_least, real* hfss, real* hfls, real* resistance) noexcept nogil:
+    """Bulk sensible heat at measured heights, latent heat as what is left, not below 0; iterated with the virtual
+    heat flux.
 
     Buoyancy counts the vapour too (Brutsaert 2005 eq. 2.46), as it does in the
     package the vectors come from, so the friction velocity is held above 0.01 m s-1.
@@ -133,18 +147,42 @@ cdef inline void one_source(real ts, real tas, real vap, real ps, real wind, rea
     cdef real before = 0.0
     cdef real wanted = 0.0
     cdef real heat
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, -1.0, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
-    measured(scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted, &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, -1.0, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
+    measured(
+        scale, rho_cp * (ts - tas), available, u, moist, log_u, log_t, log_m, log_h, top, 0.8, &now, &before, &wanted,
+        &heat, resistance)
     hfss[0] = heat
     hfls[0] = available - heat
 
@@ -154,7 +192,8 @@ cdef inline real closure(real rn, real hfdsl, real hfss, real hfls) noexcept nog
     return rn - hfdsl - hfss - hfls
 
 
-cdef inline real hfls_upscaled(real hfls, real rn, real hfdsl, real rn_mean, real hfdsl_mean, real factor) noexcept nogil:
+cdef inline real hfls_upscaled(
+        real hfls, real rn, real hfdsl, real rn_mean, real hfdsl_mean, real factor) noexcept nogil:
     """Mean latent heat of a longer window: the evaporative fraction of the moment times the window's available energy.
 
     Where the moment's available energy is below 10 W m-2 the fraction says

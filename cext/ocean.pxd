@@ -14,13 +14,15 @@ cdef inline real specific(real e, real ps) noexcept nogil:
 
 
 cdef inline real mixed_m(real w) noexcept nogil:
-    """Unstable correction for momentum of COARE, w = ln(1 - 15 zeta); fit to the blend of Kansas and convective forms, 2e-5."""
+    """Unstable correction for momentum of COARE, w = ln(1 - 15 zeta); fit to the blend of Kansas and convective
+    forms, 2e-5."""
     cdef real over = 0.250217483 + w * (-0.0876839246 + w * (0.00382251618 + w * (0.00119371947 + 0.00090517103 * w)))
     return ratio(w * over, 1.0 + w * (-0.534392901 + w * (0.0997119937 + w * (-0.00298648216 + 0.00113325506 * w))))
 
 
 cdef inline real mixed_h(real w) noexcept nogil:
-    """Unstable correction for heat of COARE, w = ln(1 - 15 zeta); fit to the blend of Kansas and convective forms, 1e-5."""
+    """Unstable correction for heat of COARE, w = ln(1 - 15 zeta); fit to the blend of Kansas and convective forms,
+    1e-5."""
     cdef real over = 0.500152266 + w * (-0.0671872515 + w * (-0.0296685378 + w * (0.00153495954 + 0.00381453093 * w)))
     return ratio(w * over, 1.0 + w * (-0.257514489 + w * (-0.0332541854 + w * (0.0125540205 + 0.00360803772 * w))))
 
@@ -45,8 +47,11 @@ cdef inline real charnock(real u10n) noexcept nogil:
     return at_most(at_least(0.0017 * u10n - 0.005, 0.0), 0.028)
 
 
-cdef inline void sea_step(real u, real buoyancy, real nu, real log_nu, real* ustar, real* transfer, real* log_z0, real* gusty) noexcept nogil:
-    """One estimate of friction velocity, transfer number k/Fh, roughness and wind with gusts, in that order from the last."""
+cdef inline void sea_step(
+        real u, real buoyancy, real nu, real log_nu, real* ustar, real* transfer, real* log_z0,
+        real* gusty) noexcept nogil:
+    """One estimate of friction velocity, transfer number k/Fh, roughness and wind with gusts, in that order from the
+    last."""
     cdef real slope = at_least(at_most(0.4 * transfer[0] * ratio(buoyancy, ustar[0] * ustar[0]), 200.0), -200.0)
     cdef real rising = at_least(-1500.0 * slope, 1e-12)
     cdef real gust = 1.44 * ustar[0] * ustar[0] * exp(0.66666667 * log(rising))
@@ -55,12 +60,14 @@ cdef inline void sea_step(real u, real buoyancy, real nu, real log_nu, real* ust
     cdef real z0 = at_least(ratio(charnock(neutral) * ustar[0] * ustar[0], 9.80665) + ratio(0.11 * nu, ustar[0]), 1e-9)
     log_z0[0] = log(at_most(z0, 1.0))
     # ln z0t of z0t = min(1.6e-4, 5.8e-5 Re^-0.72): no power, no exponential.
-    cdef real log_z0t = at_least(at_most(-9.7550674 - 0.72 * (log_z0[0] + log(ustar[0]) - log_nu), -8.7403367), -20.723266)
+    cdef real log_z0t = at_least(at_most(-9.7550674 - 0.72 * (log_z0[0] + log(ustar[0]) - log_nu), -8.7403367),
+                                 -20.723266)
     transfer[0] = ratio(0.4, 0.69314718 - log_z0t - psi_h_coare(2.0 * slope))
     ustar[0] = at_least(ratio(0.4 * gusty[0], 2.3025851 - log_z0[0] - psi_m_coare(10.0 * slope)), 1e-6)
 
 
-cdef inline void coare36(real ts, real tas, real vap, real ps, real sfcWind, real salt, real* hfss, real* hfls) noexcept nogil:
+cdef inline void coare36(
+        real ts, real tas, real vap, real ps, real sfcWind, real salt, real* hfss, real* hfls) noexcept nogil:
     """COARE 3.6 without cool skin: Fairall et al. (2003), roughness of Edson et al. (2013).
 
     `salt` is the share of saturation over the water (0.98 over the sea). Ten
@@ -84,7 +91,8 @@ cdef inline void coare36(real ts, real tas, real vap, real ps, real sfcWind, rea
     cdef real fh = 0.69314718 - 2.3025851 + ratio(139.13043, fm)
     cdef real bulk = ratio(10.0 * buoyancy, gusty * gusty)
     cdef real cc = ratio(fm * fm, fh)
-    cdef real zeta = where(bulk < 0.0, ratio(cc * bulk, 1.0 - 0.41472 * at_most(bulk, 0.0)), cc * bulk + 3.0 * bulk * bulk)
+    cdef real zeta = where(bulk < 0.0, ratio(cc * bulk, 1.0 - 0.41472 * at_most(bulk, 0.0)),
+                           cc * bulk + 3.0 * bulk * bulk)
     zeta = at_most(zeta, 50.0)
     ustar = at_least(ratio(0.4 * gusty, fm - psi_m_coare(zeta)), 1e-6)
     cdef real transfer = ratio(0.4, fh - psi_h_coare(0.2 * zeta))
@@ -124,14 +132,18 @@ cdef inline real psi_h_dyer(real zeta) noexcept nogil:
     return where(zeta < 0.0, 2.0 * log(half), -5.2 * at_most(zeta, 1.0))
 
 
-cdef inline real snow_step(real slope, real u, real scale, real warm, real moist, real log_u, real log_t, real zu, real zt, real* ustar, real* transfer) noexcept nogil:
+cdef inline real snow_step(
+        real slope, real u, real scale, real warm, real moist, real log_u, real log_t, real zu, real zt, real* ustar,
+        real* transfer) noexcept nogil:
     """1/L that the estimate `slope` leads to, with its friction velocity and transfer number k/Fh."""
     ustar[0] = at_least(ratio(0.41 * u, log_u - psi_m_dyer(zu * slope)), 1e-4)
     transfer[0] = ratio(0.41, log_t - psi_h_dyer(zt * slope))
     return at_least(at_most(ratio(scale * transfer[0] * (warm + moist), ustar[0] * ustar[0]), 1e3), -1e3)
 
 
-cdef inline void snow_turbulence(real ts, real tas, real q, real qs, real ps, real es_mean, real wind, real zu, real zt, real z0, real* hfss, real* hfls) noexcept nogil:
+cdef inline void snow_turbulence(
+        real ts, real tas, real q, real qs, real ps, real es_mean, real wind, real zu, real zt, real z0, real* hfss,
+        real* hfls) noexcept nogil:
     """Sensible and latent heat over snow, W m-2 upward; Brutsaert (1982) as in Marks and Dozier (1992).
 
     `es_mean` is the geometric mean of the vapour pressures. Twelve steps, each the mean of where the last two led.
@@ -169,14 +181,22 @@ cdef inline void snow_turbulence(real ts, real tas, real q, real qs, real ps, re
     hfls[0] = carried * latent * dq
 
 
-cdef inline void snow_fluxes(real ts, real tas, real vap, real ps, real sfcWind, real z0_snow, real wind_least, real* hfss, real* hfls) noexcept nogil:
+cdef inline void snow_fluxes(
+        real ts, real tas, real vap, real ps, real sfcWind, real z0_snow, real wind_least, real* hfss,
+        real* hfls) noexcept nogil:
     """Snow, land ice and sea ice below air of 2 m (wind 10 m); the surface is not warmer than melting ice."""
     cdef real surface = at_most(ts, 273.16)
     cdef real es = saturation_ice(surface)
     cdef real e = at_least(vap, 0.0)
-    snow_turbulence(surface, tas, specific(e, ps), specific(es, ps), ps, sqrt(e * es), at_least(sfcWind, wind_least), 10.0, 2.0, z0_snow, hfss, hfls)
+    snow_turbulence(
+        surface, tas, specific(e, ps), specific(es, ps), ps, sqrt(e * es), at_least(sfcWind, wind_least), 10.0, 2.0,
+        z0_snow, hfss, hfls)
 
 
-cdef inline void snow_measured(real ts, real tas, real vap, real vap_surface, real ps, real wind, real height_wind, real height_air, real z0m, real* hfss, real* hfls) noexcept nogil:
+cdef inline void snow_measured(
+        real ts, real tas, real vap, real vap_surface, real ps, real wind, real height_wind, real height_air, real z0m,
+        real* hfss, real* hfls) noexcept nogil:
     """As `snow_fluxes`, heights, roughness and the surface's vapour pressure given."""
-    snow_turbulence(ts, tas, specific(vap, ps), specific(vap_surface, ps), ps, sqrt(at_least(vap * vap_surface, 0.0)), wind, height_wind, height_air, z0m, hfss, hfls)
+    snow_turbulence(
+        ts, tas, specific(vap, ps), specific(vap_surface, ps), ps, sqrt(at_least(vap * vap_surface, 0.0)), wind,
+        height_wind, height_air, z0m, hfss, hfls)

@@ -75,7 +75,9 @@ cdef inline real bare_z0(real landtype, real z0_water, real z0_urban, real z0_sn
     return where(is_class(landtype, 13.0) > 0.5, z0_urban, where(is_class(landtype, 15.0) > 0.5, z0_snow, dry))
 
 
-cdef inline real z0m_raupach(real landtype, real lai, real hc, real crown, real z0_water, real z0_urban, real z0_snow, real z0_barren, real z0_least) noexcept nogil:
+cdef inline real z0m_raupach(
+        real landtype, real lai, real hc, real crown, real z0_water, real z0_urban, real z0_snow, real z0_barren,
+        real z0_least) noexcept nogil:
     """Roughness length for momentum by class; not below `z0_least`, which stands for the ground between plants."""
     cdef real tall = raupach_z0(frontal_area(landtype, lai, crown)) * lindroth_z0(lai)
     cdef real share = where(is_low(landtype) > 0.5, 0.125, tall)
@@ -135,7 +137,9 @@ cdef inline real kb_su(real lai, real fveg, real hc, real z0m, real ustar, real 
     return at_most(at_least(canopy + mixed + soil, 0.0), 20.0)
 
 
-cdef inline real z0h_su(real z0m, real d0, real lai, real fveg, real hc, real sfcWind, real tas, real ps, real z_blend, real z0_ref) noexcept nogil:
+cdef inline real z0h_su(
+        real z0m, real d0, real lai, real fveg, real hc, real sfcWind, real tas, real ps, real z_blend,
+        real z0_ref) noexcept nogil:
     """Roughness length for heat, z0m exp(-kB); the friction velocity is the neutral one at the blending height."""
     cdef real wind = at_least(sfcWind, 1.0) * ratio(log(ratio(z_blend, z0_ref)), log(ratio(10.0, z0_ref)))
     cdef real ustar = ratio(0.41 * wind, log(ratio(at_least(z_blend - d0, 10.0 * z0m), z0m)))

@@ -49,7 +49,8 @@ cdef inline void longwave_canopy(real lai, real emis_canopy, real emis_soil, rea
 cdef inline real seen_leaves(real lai, real fc, real angle) noexcept nogil:
     """Share of leaves in the view at `angle`; Kustas and Norman (1999) eqs 2 and 3, crowns as wide as high.
 
-    Leaves of all directions (Campbell 1990), extinction 1/(2.0013 cos(angle)); they stand on the share `fc` of the ground.
+    Leaves of all directions (Campbell 1990), extinction 1/(2.0013 cos(angle)); they stand on the share `fc` of the
+    ground.
     """
     cdef real depth = ratio(0.49966989 * lai, fc)
     cdef real nadir = ratio(-log(fc * exp(-at_most(depth, 60.0)) + 1.0 - fc + 1e-26), depth)
@@ -58,13 +59,19 @@ cdef inline real seen_leaves(real lai, real fc, real angle) noexcept nogil:
     return at_most(1.0 - exp(-at_most(ratio(depth * clumped, cos(angle)), 40.0)), 0.99999)
 
 
-cdef inline void two_source_pass(real ts, real tas, real sn_canopy, real sn_soil, real rlds, real u, real seen, real passed, real thrown, real emis_canopy, real emis_soil, real log_u, real log_t, real log_m, real log_c, real top, real rho_cp, real moist, real rate, real ground, real leaf_number, real leaf_decay, real soil_decay, real lower, real* now, real* tcan, real* tsoil, real* tair, real* alpha, real* hfss, real* hfls, real* hfdsl) noexcept nogil:
-    """One estimate of the temperatures, the fluxes and 1/L; `lower` is what the rate loses where the soil takes up water."""
+cdef inline void two_source_pass(
+        real ts, real tas, real sn_canopy, real sn_soil, real rlds, real u, real seen, real passed, real thrown,
+        real emis_canopy, real emis_soil, real log_u, real log_t, real log_m, real log_c, real top, real rho_cp,
+        real moist, real rate, real ground, real leaf_number, real leaf_decay, real soil_decay, real lower, real* now,
+        real* tcan, real* tsoil, real* tair, real* alpha, real* hfss, real* hfls, real* hfdsl) noexcept nogil:
+    """One estimate of the temperatures, the fluxes and 1/L; `lower` is what the rate loses where the soil takes up
+    water."""
     cdef real fm, fh, ustar
     profiles(now[0], log_u, log_t, log_m, log_m, &fm, &fh)
     ustar = at_least(ratio(0.41 * u, fm), 0.01)
     cdef real ra = at_least(ratio(fh, 0.41 * ustar), 0.1)
-    cdef real canopy_wind = at_least(2.4390244 * ustar * (log_c - log_m - psi_m(exp(log_c) * now[0]) + psi_m(exp(log_m) * now[0])), 0.01)
+    cdef real canopy_wind = at_least(2.4390244 * ustar * (log_c - log_m - psi_m(exp(log_c) * now[0]) + psi_m(exp(log_m) * now[0])),
+                                     0.01)
     cdef real rx = at_least(ratio(leaf_number, sqrt(at_least(canopy_wind * leaf_decay, 0.01))), 0.1)
     cdef real soil_wind = 0.012 * at_least(canopy_wind * soil_decay, 0.01)
     cdef real warm = at_least(tsoil[0] - tair[0], 1e-9)
@@ -106,7 +113,11 @@ cdef inline void two_source_pass(real ts, real tas, real sn_canopy, real sn_soil
     now[0] = slope_limit(led, top)
 
 
-cdef inline void tseb_pt(real ts, real tas, real vap, real ps, real wind, real sn_canopy, real sn_soil, real rlds, real lai, real fveg, real hc, real vza, real z0m, real d0, real height_wind, real height_air, real rate_pt, real leaf_width, real z0_soil, real emis_canopy, real emis_soil, real ground, real* hfss, real* hfls, real* hfdsl, real* tcan, real* tsoil) noexcept nogil:
+cdef inline void tseb_pt(
+        real ts, real tas, real vap, real ps, real wind, real sn_canopy, real sn_soil, real rlds, real lai, real fveg,
+        real hc, real vza, real z0m, real d0, real height_wind, real height_air, real rate_pt, real leaf_width,
+        real z0_soil, real emis_canopy, real emis_soil, real ground, real* hfss, real* hfls, real* hfdsl, real* tcan,
+        real* tsoil) noexcept nogil:
     """Two-source fluxes from one radiometric temperature seen at the zenith angle `vza`, degrees.
 
     Twenty-one passes for every pixel: two with the full rate, thirteen that may lower it (to 0), six at rest.
@@ -141,24 +152,87 @@ cdef inline void tseb_pt(real ts, real tas, real vap, real ps, real wind, real s
     cdef real tair = tas
     tcan[0] = at_most(tas, ts)
     tsoil[0] = other_temperature(ts, tcan[0], seen)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
-    two_source_pass(ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c, top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha, hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.1, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)
+    two_source_pass(
+        ts, tas, sn_canopy, sn_soil, rlds, u, seen, passed, thrown, emis_canopy, emis_soil, log_u, log_t, log_m, log_c,
+        top, rho_cp, moist, rate, ground, leaf_number, leaf_decay, soil_decay, 0.0, &now, tcan, tsoil, &tair, &alpha,
+        hfss, hfls, hfdsl)

@@ -75,15 +75,18 @@ cdef inline real psi_h(real zeta) noexcept nogil:
     return psi_h_root(root_of(log(at_least(fabs(zeta), 1e-12)), zeta), zeta)
 
 
-cdef inline void profiles(real slope, real log_u, real log_t, real log_m, real log_h, real* momentum, real* heat) noexcept nogil:
+cdef inline void profiles(
+        real slope, real log_u, real log_t, real log_m, real log_h, real* momentum, real* heat) noexcept nogil:
     """Wind and temperature profile functions, ln(z/z0) with stability, at the inverse Obukhov length `slope`.
 
     The logarithms are of the heights above the displacement height and of
     the roughness lengths: the root of each z/L is then one exponential.
     """
     cdef real length = log(at_least(fabs(slope), 1e-12))
-    momentum[0] = log_u - log_m - psi_m_root(root_of(length + log_u, slope), slope) + psi_m_root(root_of(length + log_m, slope), slope)
-    heat[0] = log_t - log_h - psi_h_root(root_of(length + log_t, slope), slope) + psi_h_root(root_of(length + log_h, slope), slope)
+    momentum[0] = log_u - log_m - psi_m_root(root_of(length + log_u, slope), slope)
+    momentum[0] += psi_m_root(root_of(length + log_m, slope), slope)
+    heat[0] = log_t - log_h - psi_h_root(root_of(length + log_t, slope), slope)
+    heat[0] += psi_h_root(root_of(length + log_h, slope), slope)
 
 
 cdef inline real slope_limit(real slope, real z) noexcept nogil:
@@ -100,11 +103,14 @@ cdef inline real secant(real slope, real wanted, real slope_before, real wanted_
     """
     cdef real step = slope - slope_before
     cdef real moved = where(fabs(step) < 1e-9, 1.0, step)
-    cdef real chord = at_least(at_most(where(fabs(step) < 1e-9, 0.0, ratio(wanted - wanted_before, moved)), steepest), -4.0)
+    cdef real chord = at_least(at_most(where(fabs(step) < 1e-9, 0.0, ratio(wanted - wanted_before, moved)),
+                                       steepest), -4.0)
     return slope + ratio(wanted - slope, 1.0 - chord)
 
 
-cdef inline void approach(real bulk, real log_u, real log_t, real log_m, real log_h, real top, real* now, real* before, real* wanted) noexcept nogil:
+cdef inline void approach(
+        real bulk, real log_u, real log_t, real log_m, real log_h, real top, real* now, real* before,
+        real* wanted) noexcept nogil:
     """One estimate of 1/L; `bulk` is 1/L times Fh/Fm^2, `wanted` what the last estimate led to."""
     cdef real fm, fh, led, following
     profiles(now[0], log_u, log_t, log_m, log_h, &fm, &fh)
@@ -115,7 +121,9 @@ cdef inline void approach(real bulk, real log_u, real log_t, real log_m, real lo
     now[0] = following
 
 
-cdef inline void exchange(real difference, real tas, real u, real log_u, real log_t, real log_m, real log_h, real top, real* ustar, real* conductance, real* slope) noexcept nogil:
+cdef inline void exchange(
+        real difference, real tas, real u, real log_u, real log_t, real log_m, real log_h, real top, real* ustar,
+        real* conductance, real* slope) noexcept nogil:
     """Friction velocity, m s-1, heat conductance, m s-1, and 1/L, m-1, for a temperature difference surface - air, K.
 
     `top` is the greater of the heights: there z/L is held within the corrections' range.

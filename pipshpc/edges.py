@@ -80,7 +80,7 @@ class EdgeTable:
                 f"dry and wet edge: found {filled.size} bins of the vegetation index with at least {FEWEST} pixels, "
                 "wanted 2 or more; take a larger area or a longer period"
             )
-        index = INDEX_FROM + INDEX_STEP * (filled + 0.5)
+        index = np.asarray(INDEX_FROM + INDEX_STEP * (filled + 0.5), np.float64)
         lines = [_line(index, np.array([quantile(self.counts[k], q) for k in filled])) for q in (dry, wet)]
         return Edges(*lines[0], *lines[1])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import atan, exp, log, pi, sqrt
-from typing import Any
 
 K, G = 0.41, 9.80665
 

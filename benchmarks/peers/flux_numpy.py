@@ -168,7 +168,9 @@ def mod16(
     ra = 1 / film * rr / (1 / film + rr)
     wet = fwet * (s * fapar * rn + rho * 1013.0 * fapar * vpd / ra) / (s + gamma / film / ra)
     wet = np.where(lai * fwet > 1e-7, wet, 0)
-    part = np.clip((tasmin - 273.15 - tclose) / (topen - tclose), 0, 1) * np.clip((vclose - vpd) / (vclose - vopen), 0, 1)
+    part = np.clip((tasmin - 273.15 - tclose) / (topen - tclose), 0, 1) * np.clip(
+        (vclose - vpd) / (vclose - vopen), 0, 1
+    )
     surface = np.where(rsds > 0, stomata * part, 0) / correction
     skin, boundary = 1e-5 / correction, leaf * lai * (1 - fwet)
     canopy = np.maximum(boundary * (surface + skin) / (boundary + surface + skin), 1e-9)
@@ -204,9 +206,7 @@ def psi_h_coare(zeta: Array) -> Array:
     return np.where(zeta < 0, _blend(z, kansas, np.cbrt(1 - 34.15 * z)), stable)
 
 
-def coare36(
-    ts: Array, tas: Array, vap: Array, ps: Array, sfcWind: Array, steps: int = 20
-) -> tuple[Array, Array]:
+def coare36(ts: Array, tas: Array, vap: Array, ps: Array, sfcWind: Array, steps: int = 20) -> tuple[Array, Array]:
     """Sensible and latent heat of the sea; Fairall et al. (2003), Edson et al. (2013)."""
     k, u = 0.4, sfcWind
     q, es, theta = 0.622 * vap / (ps - 0.378 * vap), 0.98 * saturation(ts), tas + G / 1005 * 2

@@ -109,16 +109,40 @@ def test_sebs_rises_with_surface_temperature():
 
 
 def test_neutral_air_carries_no_heat():
-    x = {"ts": 290.0, "tas": 290.0, "vap": 500.0, "ps": 95000.0, "rn": 200.0, "hfdsl": 20.0, "z0m": 0.1, "d0": 0.5, "z0h": 0.01}
+    x = {
+        "ts": 290.0,
+        "tas": 290.0,
+        "vap": 500.0,
+        "ps": 95000.0,
+        "rn": 200.0,
+        "hfdsl": 20.0,
+        "z0m": 0.1,
+        "d0": 0.5,
+        "z0h": 0.01,
+    }
     h, le = both("sebs2002", sfcWind=np.array([6.0, 10.0, 15.0]), **x)
     assert (h == 0).all()
     assert (le == 180).all()
 
 
 def test_edges_of_land_are_finite():
-    calm = {"sfcWind": [0.0, 0.0, 40.0], "vap": [0.0, 3000.0, 0.0], "ts": [230.0, 335.0, 273.15], "tas": [250.0, 315.0, 273.15]}
+    calm = {
+        "sfcWind": [0.0, 0.0, 40.0],
+        "vap": [0.0, 3000.0, 0.0],
+        "ts": [230.0, 335.0, 273.15],
+        "tas": [250.0, 315.0, 273.15],
+    }
     for rn, g in ((0.0, 0.0), (-100.0, -50.0), (900.0, 0.0)):
-        h, le = both("sebs2002", **calm, ps=50000.0, rn=rn, hfdsl=g, z0m=[1e-5, 5.0, 1e-5], d0=[0.0, 40.0, 0.0], z0h=[1e-9, 1e-9, 1e-9])
+        h, le = both(
+            "sebs2002",
+            **calm,
+            ps=50000.0,
+            rn=rn,
+            hfdsl=g,
+            z0m=[1e-5, 5.0, 1e-5],
+            d0=[0.0, 40.0, 0.0],
+            z0h=[1e-9, 1e-9, 1e-9],
+        )
         assert np.isfinite(h).all()
         assert np.isfinite(le).all()
 
@@ -129,7 +153,7 @@ def test_missing_tile_stays_missing():
 
 
 def test_ground_heat_against_santanello_package(vectors):
-    """TRAP: the package counts time from now to noon, so its maximum is in the afternoon, and turns the night's sign round."""
+    """TRAP: the package counts time from now to noon: its maximum is in the afternoon; it turns the night's sign."""
     v = vectors("soil_heat_flux_santanello_jpl")
     x = {"rn": v["Rn_Wm2"], "lai": 0.0, "fveg": 0.0, "landtype": 16.0, "smi": v["SM"]}
     day = v["Rn_Wm2"] >= 0
@@ -160,14 +184,17 @@ def test_upscaling_keeps_the_fraction():
     found = compute("hfls", "evaporative-fraction", hfls=ef * 400, rn=450.0, hfdsl=50.0, **x)
     assert np.allclose(found, ef * 150)
     assert compute("hfls", "evaporative-fraction", hfls=50.0, rn=-20.0, hfdsl=-10.0, **x) == 0  # night tells nothing
-    assert compute("hfls", "evaporative-fraction", hfls=900.0, rn=450.0, hfdsl=50.0, **x) == pytest.approx(180)  # held at 1.2
+    assert compute("hfls", "evaporative-fraction", hfls=900.0, rn=450.0, hfdsl=50.0, **x) == pytest.approx(
+        180
+    )  # held at 1.2
 
 
 def two_source(v):
     return {
         "ts": v["Tr_K"], "tas": v["T_A_K"], "vap": 100 * v["ea"], "ps": 100 * v["p"], "wind": v["u"],
         "sn_canopy": v["Sn_C"], "sn_soil": v["Sn_S"], "rlds": v["L_dn"], "lai": v["LAI"], "fveg": v["f_c"],
-        "hc": v["h_C"], "vza": v["vza"], "z0m": v["z_0M"], "d0": v["d_0"], "height_wind": v["z_u"], "height_air": v["z_T"],
+        "hc": v["h_C"], "vza": v["vza"], "z0m": v["z_0M"], "d0": v["d_0"],
+        "height_wind": v["z_u"], "height_air": v["z_T"],
     }  # fmt: skip
 
 
@@ -185,7 +212,14 @@ def test_two_sources_against_pytseb(vectors):
 
 def test_two_sources_do_not_let_the_soil_drink(vectors, float64):
     v = vectors("h_le_tseb_pt")
-    parameters = {"rate_pt": 1.26, "leaf_width": 0.1, "z0_soil": 0.01, "emis_canopy": 0.98, "emis_soil": 0.95, "ground": 0.35}
+    parameters = {
+        "rate_pt": 1.26,
+        "leaf_width": 0.1,
+        "z0_soil": 0.01,
+        "emis_canopy": 0.98,
+        "emis_soil": 0.95,
+        "ground": 0.35,
+    }
     wide = float64("tseb.tseb_pt", **two_source(v), **parameters)
     h, le = both("tseb-pt", **two_source(v))
     assert np.abs(h - wide["hfss"]).max() < 0.5
@@ -201,7 +235,27 @@ def test_two_sources_do_not_let_the_soil_drink(vectors, float64):
 
 
 def test_two_sources_without_leaves_are_finite():
-    x = {"ts": 310.0, "tas": 300.0, "vap": 0.0, "ps": 9e4, "wind": 0.0, "sn_canopy": 0.0, "sn_soil": 600.0, "rlds": 320.0}
+    x = {
+        "ts": 310.0,
+        "tas": 300.0,
+        "vap": 0.0,
+        "ps": 9e4,
+        "wind": 0.0,
+        "sn_canopy": 0.0,
+        "sn_soil": 600.0,
+        "rlds": 320.0,
+    }
     for lai, hc, fc in ((0.0, 0.0, 0.0), (12.0, 30.0, 1.0)):
-        found = both("tseb-pt", **x, lai=lai, fveg=fc, hc=hc, vza=0.0, z0m=0.01, d0=0.6 * hc, height_wind=hc + 10, height_air=hc + 10)
+        found = both(
+            "tseb-pt",
+            **x,
+            lai=lai,
+            fveg=fc,
+            hc=hc,
+            vza=0.0,
+            z0m=0.01,
+            d0=0.6 * hc,
+            height_wind=hc + 10,
+            height_air=hc + 10,
+        )
         assert np.isfinite(found).all()

@@ -16,7 +16,13 @@ def sea(n, seed=0):
     ts = rng.uniform(271, 304, n)
     tas = ts + rng.uniform(-12, 5, n)
     vap = rng.uniform(0.3, 1, n) * plain.saturation(tas)
-    return {"ts": ts, "tas": tas, "vap": vap, "ps": rng.uniform(9.5e4, 1.04e5, n), "sfcWind": 30 * rng.uniform(0, 1, n) ** 1.5}
+    return {
+        "ts": ts,
+        "tas": tas,
+        "vap": vap,
+        "ps": rng.uniform(9.5e4, 1.04e5, n),
+        "sfcWind": 30 * rng.uniform(0, 1, n) ** 1.5,
+    }
 
 
 def test_coare_against_aerobulk(vectors):
@@ -42,7 +48,13 @@ def test_coare_against_pycoare(vectors):
     """pycoare is COARE 3.5 with 0.7 in the stable correction for momentum, and gusts of 0.2 m s-1 where stable."""
     v = vectors("ocean_bulk_pycoare35")
     saturation = 611.21 * np.exp(17.502 * v["t"] / (240.97 + v["t"])) * (1.0007 + v["p"] * 3.46e-6)
-    x = {"ts": v["ts"] + 273.15, "tas": v["t"] + 273.15, "vap": v["rh"] * saturation, "ps": 100 * v["p"], "sfcWind": v["u"]}
+    x = {
+        "ts": v["ts"] + 273.15,
+        "tas": v["t"] + 273.15,
+        "vap": v["rh"] * saturation,
+        "ps": 100 * v["p"],
+        "sfcWind": v["u"],
+    }
     h, le = both("coare36", **x)
     unstable = v["hbb"] > 0
     assert unstable.sum() > 10
@@ -105,7 +117,12 @@ def test_snow_steps_are_enough(float64):
     rng = np.random.default_rng(0)
     n = 20000
     ts = rng.uniform(230, 273, n)
-    x = {"ts": ts, "tas": ts + rng.uniform(-8, 15, n), "ps": rng.uniform(6e4, 1.03e5, n), "sfcWind": rng.uniform(0.5, 20, n)}
+    x = {
+        "ts": ts,
+        "tas": ts + rng.uniform(-8, 15, n),
+        "ps": rng.uniform(6e4, 1.03e5, n),
+        "sfcWind": rng.uniform(0.5, 20, n),
+    }
     x["vap"] = rng.uniform(0.4, 1, n) * plain.saturation(x["tas"])
     wide = float64("ocean.snow_fluxes", z0_snow=0.0005, wind_least=0.5, **x)
     h, le = both("marks-dozier1992", **x)
@@ -120,7 +137,12 @@ def test_melting_snow_is_not_warmer_than_ice():
 
 
 def test_edges_of_water_and_ice_are_finite():
-    x = {"ts": [271.0, 310.0, 271.0, 300.0], "tas": [310.0, 250.0, 271.0, 300.0], "vap": [5000.0, 0.0, 0.0, 3000.0], "ps": 1e5}
+    x = {
+        "ts": [271.0, 310.0, 271.0, 300.0],
+        "tas": [310.0, 250.0, 271.0, 300.0],
+        "vap": [5000.0, 0.0, 0.0, 3000.0],
+        "ps": 1e5,
+    }
     for wind in (0.0, 0.01, 60.0):
         for name in ("coare36", "marks-dozier1992"):
             assert np.isfinite(both(name, sfcWind=wind, **x)).all()

@@ -83,7 +83,13 @@ def test_heat_has_the_smaller_roughness_and_bare_ground_follows_the_wind():
 
 
 def test_extremes_are_finite(float64):
-    x = {"lai": [0, 0, 10, 10], "fveg": [0, 1, 0, 1], "hc": [0, 50, 0, 50], "z0m": [1e-5, 1e-5, 5, 5], "d0": [0, 0, 0, 40]}
+    x = {
+        "lai": [0, 0, 10, 10],
+        "fveg": [0, 1, 0, 1],
+        "hc": [0, 50, 0, 50],
+        "z0m": [1e-5, 1e-5, 5, 5],
+        "d0": [0, 0, 0, 40],
+    }
     for wind in (0.0, 40.0):
         z0h = compute("z0h", "su2002", sfcWind=wind, tas=220.0, ps=5e4, **x)
         assert (z0h >= 1e-9 * 0.999).all()

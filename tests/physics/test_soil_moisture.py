@@ -87,7 +87,9 @@ def test_index_is_one_on_the_wet_edge_and_none_on_the_dry():
 def test_index_is_missing_where_the_edges_meet():
     close = {"dry_offset": 300.0, "dry_slope": 0.0, "wet_offset": 299.6, "wet_slope": 0.0}
     assert np.isnan(compute("smi", ts=299.8, ndvi=0.5, orog=0.0, **close))
-    assert np.isnan(compute("smi", "inertia-verstraeten2006", albedo=0.2, ts_day=290.0, ts_night=290.5, ati_dry=0.02, ati_wet=0.06))
+    assert np.isnan(
+        compute("smi", "inertia-verstraeten2006", albedo=0.2, ts_day=290.0, ts_night=290.5, ati_dry=0.02, ati_wet=0.06)
+    )
 
 
 def test_wet_ground_swings_less():

@@ -23,12 +23,17 @@ def layers(n, seed=0):
 
 
 def exchange(float64, x):
-    logs = {name: np.log(x[of]) for name, of in zip(("log_u", "log_t", "log_m", "log_h"), ("zu", "zt", "z0m", "z0h"), strict=True)}
-    return float64("turbulence.exchange", difference=x["dt"], tas=x["tas"], u=x["u"], top=np.maximum(x["zu"], x["zt"]), **logs)
+    logs = {
+        name: np.log(x[of])
+        for name, of in zip(("log_u", "log_t", "log_m", "log_h"), ("zu", "zt", "z0m", "z0h"), strict=True)
+    }
+    return float64(
+        "turbulence.exchange", difference=x["dt"], tas=x["tas"], u=x["u"], top=np.maximum(x["zu"], x["zt"]), **logs
+    )
 
 
 def test_corrections_against_pytseb(vectors, float64):
-    """TRAP: beyond zeta = -14.51 the package holds one term of the momentum correction only; Brutsaert holds all of it."""
+    """TRAP: beyond zeta = -14.51 the package holds one term of the momentum correction only; Brutsaert holds all."""
     v = vectors("mo_psi")
     kept, capped = v["zeta"] <= 10.0, v["zeta"] < -(0.41**-3)
     psi_m, psi_h = (float64(f"turbulence.{name}", zeta=v["zeta"])["result"] for name in ("psi_m", "psi_h"))
