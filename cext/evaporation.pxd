@@ -73,12 +73,10 @@ cdef inline real by_class(
         real landtype, real needle_ever, real broad_ever, real needle_fall, real broad_fall, real mixed,
         real closed_shrub, real open_shrub, real woody, real savanna, real grass, real crop) noexcept nogil:
     """The number of the IGBP class; wetland, barren and all other classes as grass, mosaic as crop."""
-    cdef real trees = where(landtype < 1.5, needle_ever, where(landtype < 2.5, broad_ever, where(landtype < 3.5,
-                                                                                                 needle_fall,
-                                                                                                 where(landtype < 4.5, broad_fall, mixed))))
-    cdef real rest = where(landtype < 6.5, closed_shrub, where(landtype < 7.5, open_shrub, where(landtype < 8.5,
-                                                                                                 woody,
-                                                                                                 where(landtype < 9.5, savanna, grass))))
+    cdef real needle = where(landtype < 1.5, needle_ever, where(landtype < 2.5, broad_ever, needle_fall))
+    cdef real trees = where(landtype < 3.5, needle, where(landtype < 4.5, broad_fall, mixed))
+    cdef real shrub = where(landtype < 6.5, closed_shrub, where(landtype < 7.5, open_shrub, woody))
+    cdef real rest = where(landtype < 8.5, shrub, where(landtype < 9.5, savanna, grass))
     cdef real crops = is_class(landtype, 12.0) + is_class(landtype, 14.0)
     cdef real low = where(crops > 0.5, crop, where(landtype < 0.5, grass, rest))
     return where(landtype < 5.5, where(landtype < 0.5, grass, trees), low)

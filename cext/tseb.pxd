@@ -70,8 +70,8 @@ cdef inline void two_source_pass(
     profiles(now[0], log_u, log_t, log_m, log_m, &fm, &fh)
     ustar = at_least(ratio(0.41 * u, fm), 0.01)
     cdef real ra = at_least(ratio(fh, 0.41 * ustar), 0.1)
-    cdef real canopy_wind = at_least(2.4390244 * ustar * (log_c - log_m - psi_m(exp(log_c) * now[0]) + psi_m(exp(log_m) * now[0])),
-                                     0.01)
+    cdef real above = log_c - log_m - psi_m(exp(log_c) * now[0]) + psi_m(exp(log_m) * now[0])
+    cdef real canopy_wind = at_least(2.4390244 * ustar * above, 0.01)
     cdef real rx = at_least(ratio(leaf_number, sqrt(at_least(canopy_wind * leaf_decay, 0.01))), 0.1)
     cdef real soil_wind = 0.012 * at_least(canopy_wind * soil_decay, 0.01)
     cdef real warm = at_least(tsoil[0] - tair[0], 1e-9)
