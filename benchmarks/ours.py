@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 
 from pipshpc.campaign import Campaign
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
+from pipshpc.notes import Report
 from pipshpc.plan import plan
-from pipshpc.run import Report
 from pipshpc.site import launch_command, load_site
+from pipshpc.survey import survey
 from pipshpc.task import Task, write_task
 
 ALGORITHM = "prata1996-konzelmann1994"
@@ -57,7 +57,7 @@ def run_task(task: Task, ranks: int, folder: Path) -> Run:
     report.unlink(missing_ok=True)
     output = task.path("rlds")
     output.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "pipshpc.run", str(path), "--report", str(report)]
+    argv = [sys.executable, "-m", "pipshpc.run", str(path), "--notes"]
     begin = time.perf_counter()
     subprocess.run(
         launch_command(load_site("local"), ranks, 1, argv),

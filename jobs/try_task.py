@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from pipshpc.campaign import Campaign
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
+from pipshpc.survey import survey
 from pipshpc.task import write_task
 
 path = Path(sys.argv[1]).absolute()

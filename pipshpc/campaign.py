@@ -50,6 +50,7 @@ class Retry(Record, frozen=True):
     waits : times to wait for a full disk or a silent controller
     longest_wait_s : between two such tries; the wait grows up to it
     exclude_node_s : how long a node that failed is left alone
+    stalled_s : a launch that lives but gets on with no block for so long is ended and tried again
     """
 
     charged: int = 3
@@ -57,6 +58,7 @@ class Retry(Record, frozen=True):
     waits: int = 40
     longest_wait_s: float = 60.0
     exclude_node_s: float = 600.0
+    stalled_s: float = 1800.0
 
 
 class Cycle(Record, frozen=True):
@@ -185,8 +187,8 @@ def _check_resources(resources: Resources) -> None:
 def _check_retry(retry: Retry) -> None:
     if min(retry.charged, retry.taken_away, retry.waits) < 1:
         raise SpecError("key 'retry': wanted charged, taken_away and waits >= 1")
-    if min(retry.longest_wait_s, retry.exclude_node_s) < 0:
-        raise SpecError("key 'retry': wanted longest_wait_s and exclude_node_s >= 0 s")
+    if min(retry.longest_wait_s, retry.exclude_node_s) < 0 or retry.stalled_s <= 0:
+        raise SpecError("key 'retry': wanted longest_wait_s and exclude_node_s >= 0 s, and stalled_s above 0 s")
 
 
 def read_box(box: list[float] | str) -> Box:

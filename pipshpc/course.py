@@ -21,6 +21,7 @@ RUNNING = "RUNNING"
 UNKNOWN = "UNKNOWN"  # was running, and nothing is heard
 COMPLETED = "COMPLETED"  # published and registered
 FAILED = "FAILED"  # not tried again by itself
+NOT_TRIED = ("BLOCK_ENDS", "NOT_REACHED")  # causes of attempts that never came to their task
 STATES = (PENDING, SUBMITTED, RUNNING, UNKNOWN, COMPLETED, FAILED)
 
 
@@ -163,9 +164,10 @@ def _attempt_ended(course: Course, event: Event) -> None:
     task.cause, task.reason = str(event.get("cause", "")), str(event.get("reason", ""))
     task.next, task.blocks_done = str(event.get("next", "")), int(event.get("blocks_done", 0))
     before, charged = task.attempts, bool(event.get("charged"))
+    tried = task.cause not in NOT_TRIED
     task.attempts = Attempts(
         before.charged + charged,
-        before.uncharged + (task.next == "again" and not charged),
+        before.uncharged + (task.next == "again" and not charged and tried),
         before.waited + (task.next == "wait"),
     )
 

@@ -6,6 +6,7 @@ for another processor) runs in a process of its own with a time limit.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -284,19 +285,19 @@ def check_statics() -> Finding:
 
 def check_slurm() -> Finding:
     """Look for srun and its PMIx plug-in, by which Open MPI starts under Slurm."""
+    warn = functools.partial(Finding, name="slurm", state="warn")
     if shutil.which("srun") is None:
-        found = "no srun: jobs run on this machine only"
-        return Finding(name="slurm", state="warn", found=found, action="on a cluster, log in where Slurm is installed")
+        action = "on a cluster, log in where Slurm is installed; to try one here: pipshpc lab up"
+        return warn(found="no srun: jobs run on this machine only", action=action)
     outcome = run(["srun", "--mpi=list"], 10)
     if outcome.code == 0 and "pmix" in outcome.text:
-        found = f"{run(['srun', '--version'], 10).last_line}, with PMIx"
-        return Finding(name="slurm", state="ok", found=found)
+        return Finding(name="slurm", state="ok", found=f"{run(['srun', '--version'], 10).last_line}, with PMIx")
     if "configuration source" in outcome.text:
-        found = "srun is here, but belongs to no cluster (no slurm.conf)"
-        return Finding(name="slurm", state="warn", found=found, action="on a cluster's machine, set SLURM_CONF")
+        action = "on a cluster's machine, set SLURM_CONF; to try one here: pipshpc lab up"
+        return warn(found="srun is here, but belongs to no cluster (no slurm.conf)", action=action)
     found = f"srun without PMIx: {_stopped(outcome, 10) if outcome.code else ' '.join(outcome.text.split())}"
     action = "ask for Slurm's PMIx plug-in (Debian: slurm-wlm-basic-plugins, libpmix2), or start ranks with mpiexec"
-    return Finding(name="slurm", state="warn", found=found, action=action)
+    return warn(found=found, action=action)
 
 
 def check_modules() -> Finding:

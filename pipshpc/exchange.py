@@ -142,7 +142,9 @@ class Slots:
         self._window.Free()
 
 
-BY_SLOT, TAKEN = 1000, 2000  # tags: a block lies in a slot (plus product); a slot may be used again
+BY_SLOT, TAKEN, WRITTEN = 1000, 2000, 4000  # tags: a block lies in a slot (plus product); a slot may be used again;
+# a writer tells the first rank how many blocks it has written
+TELL_S = 0.25  # between two such words
 
 
 class Funnel:
@@ -156,6 +158,8 @@ class Funnel:
     slots : memory for blocks whose writer is on the same node
     limit_bytes : where more than this waits for an earlier block, it is written out of order
     """
+
+    _batches = 0  # of all funnels of this process, the same on all ranks: tells old words from new ones
 
     def __init__(
         self,
@@ -174,7 +178,14 @@ class Funnel:
         self._next = dict.fromkeys(self._mine, 0)
         self.received = dict.fromkeys(self._mine, 0)
         self.written = dict.fromkeys(self._mine, 0)
+        self._heard: dict[int, int] = {}  # on the first rank: what the writers elsewhere have written
+        self._told, self._told_at = 0, 0.0
         self._sent: deque[tuple[Any, bytes]] = deque()  # request, and its buffer kept alive
+
+    @property
+    def safe(self) -> int:
+        """On the first rank: blocks of this batch that are written for all products, as far as it has heard."""
+        return min(self.written.get(p, self._heard.get(p, 0)) for p in range(len(self._writers)))
 
     def put(self, product: int, item: int, chunks: Chunks) -> None:
         """Hand in the chunks of one block."""
@@ -231,6 +242,22 @@ class Funnel:
                 self._comm.Recv([message, self._mpi.BYTE], status.Get_source(), product)
                 item, chunks = unpack_message(message)
                 self._arrive(product, item, chunks)
+        self._tell_written()
+
+    def _tell_written(self) -> None:
+        """Tell the first rank how far this writer is, or hear it there."""
+        status, note = self._mpi.Status(), bytearray(24)
+        while self._comm.rank == 0 and self._comm.Iprobe(self._mpi.ANY_SOURCE, WRITTEN, status):
+            self._comm.Recv([note, self._mpi.BYTE], status.Get_source(), WRITTEN)
+            batch, product, count = struct.unpack("<qqq", note)
+            if batch == Funnel._batches:
+                self._heard[product] = count
+        total = sum(self.written.values())
+        if self._comm.rank == 0 or total == self._told or time.monotonic() - self._told_at < TELL_S:
+            return
+        self._told, self._told_at = total, time.monotonic()
+        for product, count in self.written.items():
+            self._send(struct.pack("<qqq", Funnel._batches, product, count), 0, WRITTEN)
 
     def _arrive(self, product: int, item: int, chunks: Chunks, slot: tuple[int, int] | None = None) -> None:
         waiting = self._waiting[product]
@@ -280,6 +307,8 @@ class Funnel:
             for item in sorted(waiting):  # after an overflow, or where a stop left holes
                 self._write_one(product, item)
             self._next[product] = self.received[product] = self.written[product] = 0
+        self._heard, self._told = {}, 0
+        Funnel._batches += 1
         return bool(everybody[1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,10 @@ import numpy.typing as npt
 from pipshpc.chain import Chain, sun_table
 from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
-from pipshpc.source import open_source
+from pipshpc.source import Source, open_source
+from pipshpc.source.identity import file_digest
 from pipshpc.statics import open_static
-from pipshpc.task import Sample, Task
-
-FORCING_BYTES = 96 << 20  # forcing of one batch of windows, per node
+from pipshpc.task import BATCH_MIB, Sample, Task, group_windows
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Batch:
 def make_batch(task: Task, windows: list[int]) -> Batch:
     """Collect the samples of some windows; a state that is held is read once."""
     samples = [s for w in windows for s in task.samples[w]]
-    keys = [_state(s) for s in samples]
+    keys = [s.state for s in samples]
     distinct = list(dict.fromkeys(keys))
     return Batch(
         windows=windows,
@@ -53,26 +53,13 @@ def make_batch(task: Task, windows: list[int]) -> Batch:
     )
 
 
-def make_batches(task: Task, state_bytes: int, limit_bytes: int = FORCING_BYTES) -> list[Batch]:
+def make_batches(task: Task, state_bytes: int, batch_mib: float = BATCH_MIB) -> list[Batch]:
     """Group a task's windows so that the forcing of a group stays below the limit; at least one window each.
 
-    The grouping depends on the input alone, so the order of blocks in a file
-    does not depend on the machine.
+    The grouping decides the order of blocks in a file, and with that the
+    place of its bytes; not their content.
     """
-    groups: list[list[int]] = []
-    held: set[tuple[str, str, float]] = set()
-    for window, samples in enumerate(task.samples):
-        states = {_state(s) for s in samples}
-        if not groups or len(held | states) * state_bytes > limit_bytes:
-            groups.append([])
-            held = set()
-        groups[-1].append(window)
-        held |= states
-    return [make_batch(task, group) for group in groups]
-
-
-def _state(sample: Sample) -> tuple[str, str, float]:
-    return sample.first, sample.second, sample.weight
+    return [make_batch(task, group) for group in group_windows(task.samples, state_bytes, batch_mib)]
 
 
 def fill_periodic(to: npt.NDArray[np.float32], values: npt.NDArray[np.float32]) -> None:
@@ -88,14 +75,59 @@ def day_of_year(time: str) -> float:
     return float((when - when.astype("datetime64[Y]")) / np.timedelta64(86400, "s")) + 1.0
 
 
+def open_planned(task: Task, check: bool) -> Source:
+    """Open the forcing of a task, as it was planned.
+
+    Raises
+    ------
+    InputError
+        Where a file cannot be opened, or where `check` is set and what is in
+        it is not what was planned with.
+    """
+    first = min(np.datetime64(s.first.rstrip("Z"), "s") for w in task.samples for s in w)
+    last = max(np.datetime64(s.second.rstrip("Z"), "s") for w in task.samples for s in w)
+    wanted = list(dict.fromkeys(s.source for s in task.recipe.steps if s.kind == "forcing"))
+    source = open_source(task.forcing, task.base_dir, first, last + np.timedelta64(1, "s"), wanted or None, gaps=True)
+    if check and source.identity != task.forcing_identity:
+        source.close()
+        raise InputError(
+            f"{_changed(task, source)} not what task {task.id} was planned with; put back what was there, "
+            "or plan again: what is made of the new content gets another task id"
+        )
+    return source
+
+
+def _changed(task: Task, source: Source) -> str:
+    """Name what differs from the plan."""
+    planned = set(task.forcing_digests)
+    holdings = source.holdings
+    new = [path for path, digest in zip(holdings.paths, holdings.digests, strict=True) if digest not in planned]
+    if not new or not planned:
+        return f"the forcing ({source.title}) is"
+    more = f" and {len(new) - 1} more have" if len(new) > 1 else " has"
+    return f"{new[0]}{more} changed since the plan and {'are' if len(new) > 1 else 'is'}"
+
+
+def _stamps(source: Source) -> dict[Path, tuple[int, int] | None]:
+    """Return size and time of change of the files of a source; None for one that is gone."""
+    stamps: dict[Path, tuple[int, int] | None] = {}
+    for path in map(Path, source.holdings.paths):
+        try:
+            stat = path.stat()
+            stamps[path] = stat.st_size, stat.st_mtime_ns
+        except OSError:
+            stamps[path] = None
+    return stamps
+
+
 class Inputs:
-    """Opened forcing and static fields of a task.
+    """Opened forcing and static fields of a task; nothing here waits for another rank until `share`.
 
     Parameters
     ----------
     task : what is made
     node : communicator of the ranks that share memory
-    check : compare the forcing's identity with the planned one (one rank is enough)
+    check : compare the content of the forcing with what was planned (one rank is enough)
 
     Raises
     ------
@@ -105,32 +137,37 @@ class Inputs:
 
     def __init__(self, task: Task, node: Any, check: bool) -> None:
         self._node = node
-        first = np.datetime64(task.windows[0].rstrip("Z"), "s")
-        last = np.datetime64(task.windows[-1].rstrip("Z"), "s") + np.timedelta64(task.period_s, "s")
-        self.source = open_source(task.forcing, task.base_dir, first, last)
-        if check and self.source.identity != task.forcing_identity:
-            raise InputError(
-                f"the forcing ({self.source.title}) is not the one that task {task.id} was planned with; "
-                "plan again, the products then get another task id"
-            )
+        self.source = open_planned(task, check)
         self.grids: list[Any] = [self.source.grid]
         self.static_grid: dict[str, int] = {}
+        self._fields: dict[str, Any] = {}
         self._statics: dict[str, NodeArray] = {}
         self._memory: NodeArray | None = None
         self.missing: dict[str, str] = {}  # times that could not be read, and why
-        day = day_of_year(task.windows[len(task.windows) // 2])
+        self._planned = set(task.forcing_digests)
+        self._stamps = _stamps(self.source) if check else {}
+        self._day = day_of_year(task.windows[len(task.windows) // 2])
         for name in (s.source for s in task.recipe.steps if s.kind == "static"):
             on_source = name.endswith("_in")  # a static field averaged over the forcing's cells
-            field = open_static(name.removesuffix("_in"))
-            grid = self.source.grid if on_source else field.grid
+            field = self._fields[name] = open_static(name.removesuffix("_in"))
             self.static_grid[name] = 0 if on_source else len(self.grids)
             if not on_source:
-                self.grids.append(grid)
-            self._statics[name] = NodeArray(node, self._shape(grid))
-            if node.rank == 0:
-                when = day if field.monthly else None
-                values = field.mean_over(grid, day=when) if on_source else field.read(day=when)
-                fill_periodic(self._statics[name].array, values)
+                self.grids.append(field.grid)
+
+    def share(self) -> None:
+        """Take node memory for the static fields (collective over the node)."""
+        for name, number in self.static_grid.items():
+            self._statics[name] = NodeArray(self._node, self._shape(self.grids[number]))
+
+    def fill(self) -> None:
+        """Read the static fields on the first rank of the node."""
+        if self._node.rank:
+            return
+        for name, field in self._fields.items():
+            when = self._day if field.monthly else None
+            on_source = name.endswith("_in")
+            values = field.mean_over(self.source.grid, day=when) if on_source else field.read(day=when)
+            fill_periodic(self._statics[name].array, values)
 
     @staticmethod
     def _shape(grid: Any) -> tuple[int, int]:
@@ -158,6 +195,7 @@ class Inputs:
         """Decode a batch into node memory, each rank of the node its share."""
         assert self._memory is not None
         jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._forcing(chain)))]
+        failed: Exception | None = None
         for at, number, state in jobs[self._node.rank :: self._node.size]:
             name = self._forcing(chain)[number]
             try:
@@ -168,13 +206,33 @@ class Inputs:
                 # One bad step costs that step: it is missing in the mean and in the count of samples.
                 self.missing[state.first] = str(error)
                 values = np.full(self._shape(self.source.grid), np.nan, np.float32)[:, : self.source.grid.x.size]
+            except Exception as error:
+                failed = error  # the others of the node wait below
+                break
             fill_periodic(self._memory.array[at, number], values)
-        lost = {time for part in self._node.allgather(list(self.missing)) for time in part}
-        if lost.issuperset(s.first for s in batch.states):
-            raise InputError(next(iter(self.missing.values()), "no time step of the forcing can be read"))
+        if failed is None:
+            failed = self._changed_meanwhile()
+        lost = {time: why for part in self._node.allgather(self.missing) for time, why in part.items()}
+        if failed is not None:
+            raise failed
+        if lost.keys() >= {s.first for s in batch.states}:
+            raise InputError(f"no time step can be read: {next(iter(lost.values()))}")
+
+    def _changed_meanwhile(self) -> InputError | None:
+        """Say which file is not what it was when it was opened: what was read of it is of no use."""
+        now = _stamps(self.source) if self._stamps else {}
+        for path, stamp in now.items():
+            if stamp != self._stamps[path] and (stamp is None or file_digest(path) not in self._planned):
+                return InputError(
+                    f"{path}: changed while it was read; get the file again as it was, then have the task tried again"
+                )
+        return None
 
     def _read(self, name: str, time: str) -> npt.NDArray[np.float32]:
-        index = int(np.searchsorted(self.source.times, np.datetime64(time.rstrip("Z"), "s")))
+        when = np.datetime64(time.rstrip("Z"), "s")
+        index = int(np.searchsorted(self.source.times, when))
+        if index >= self.source.times.size or self.source.times[index] != when:
+            raise InputError(f"{self.source.title}: holds no '{name}' for {time}")
         return self.source.read(name, index)
 
     def addresses(self, chain: Chain, batch: Batch) -> npt.NDArray[np.uint64]:
@@ -192,7 +250,10 @@ class Inputs:
         return table
 
     def free(self) -> None:
-        """Give the node memory back (collective)."""
+        """Close the files and give the node memory back (collective over the node)."""
+        self.source.close()
         for array in (self._memory, *self._statics.values()):
             if array is not None:
                 array.free()
+        self._memory = None
+        self._statics = {}

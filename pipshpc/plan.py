@@ -1,185 +1,311 @@
 """From a campaign to tasks: a pure function that can explain itself.
 
-The caller says what can be had (forcing variables, times, static fields);
-nothing here opens a file.
+The caller says what can be had (forcing variables, times, files, static
+fields); nothing here opens a file. A task names only the files that its own
+samples need, so a campaign that grows keeps the tasks that it has.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from pipshpc.campaign import Campaign, read_box, read_period, read_time
 from pipshpc.errors import InputError, SpecError
+from pipshpc.forcing import Forcing
 from pipshpc.grid import Grid
-from pipshpc.product import Algorithm, load_cards
-from pipshpc.task import Choice, Recipe, Sample, Step, Task
+from pipshpc.offer import NOWHERE, Holdings, Offer
+from pipshpc.product import load_cards
+from pipshpc.recipe import GEOMETRY, explain, resolve
+from pipshpc.sampling import Drawn, Sampler, iso, sample_window
+from pipshpc.schema import Record
+from pipshpc.task import Task, group_windows
 
-GEOMETRY = ("cosz", "toa_normal")
-LONGEST_S = 10800.0
-LOWER = "lower on the card's list"
-Times = npt.NDArray[np.datetime64]
+KEPT_SETS = 64  # of files, whose names and digests neighbouring tasks share
+DAY = timedelta(days=1)
+
+
+class Planned(Record, frozen=True):
+    """What is known of a task before it is started; small enough to hold all of a campaign.
+
+    Parameters
+    ----------
+    chain : number of its chain in the campaign
+    start, end : first window's start, last window's end
+    files : the products' paths
+    blocks : as the heartbeat counts them, where the forcing is read in batches of the usual size
+    fields, pixels : windows of all products, and their pixels
+    """
+
+    task: str
+    chain: int
+    start: str
+    end: str
+    products: list[str]
+    files: list[str]
+    blocks: int
+    fields: int
+    pixels: int
+
+
+class Waiting(Record, frozen=True):
+    """A day of a cycling campaign that cannot be made yet; `late` where its input should be there by now."""
+
+    day: str
+    chain: int
+    products: list[str]
+    why: str
+    late: bool
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What the plan can draw on: the forcing, as opened, and the static fields with their digests."""
+class _Set:
+    """The files of some task: what of them goes into it."""
 
-    variables: tuple[str, ...]
-    times: Times
-    step_s: float  # spacing of the times; 0 for a single one
+    forcing: Forcing
+    digests: list[str]
     identity: str
     title: str
-    comment: str
-    statics: dict[str, str]
-    kernels: str
-    absent: dict[str, str] = field(default_factory=dict)  # variable -> why the forcing does not give it
 
 
-@dataclass
-class _Search:
-    """The state of one resolution: steps found so far, choices made, reasons of failure."""
+class _Chain:
+    """What all tasks of one chain have in common."""
 
-    offer: Offer
-    wanted: dict[str, str]
-    downscale: bool
-    steps: dict[str, Step] = field(default_factory=dict)
-    choices: list[Choice] = field(default_factory=list)
-
-    def find(self, name: str, trail: tuple[str, ...]) -> list[str]:
-        """Make `name` available as a step; return the forcing variables that are missing for it."""
-        if name in self.steps:
-            return []
-        if name in GEOMETRY:
-            return self.add(Step(name=name, kind="geometry", source=name))
-        if name in self.offer.statics:
-            return self.add(Step(name=name, kind="static", source=name))
-        plain = name.removesuffix("_in")
-        card = load_cards().get(name)
-        if (
-            card is not None
-            and name not in trail
-            and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted)
-        ):
-            named = [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms
-            missing = self.choose(name, named, trail)
-            if not missing or plain not in self.offer.variables:
-                return missing
-        if plain in self.offer.variables:
-            return self.add(Step(name=name, kind="forcing", source=plain))
-        if f"{name}_in" in load_cards() and f"{name}_in" not in trail:
-            # Without downscaling the quantity at the forcing's terrain stands for the pixel's.
-            missing = self.find(f"{name}_in", (*trail, name))
-            if missing and card is None:
-                return [plain]  # what makes it up is a way round; it is the quantity itself that is missed
-            return missing or self.add(Step(name=name, kind="kernel", source="=", inputs={"same": f"{name}_in"}))
-        return [plain]
-
-    def add(self, step: Step) -> list[str]:
-        self.steps[step.name] = step
-        return []
-
-    def choose(self, product: str, algorithms: Sequence[Algorithm], trail: tuple[str, ...]) -> list[str]:
-        """Take the first algorithm whose inputs can be had; note what the ones before lack.
-
-        Returns what is missing for the preferred one where none can be used.
-        """
-        rejected: dict[str, str] = {}
-        first: list[str] = []
-        for algorithm in algorithms:
-            steps, choices = dict(self.steps), list(self.choices)
-            missing = list(dict.fromkeys(m for n in algorithm.inputs for m in self.find(n, (*trail, product))))
-            if not missing:
-                inputs = {n: n for n in algorithm.inputs}
-                self.add(Step(name=product, kind="kernel", source=product, algorithm=algorithm.name, inputs=inputs))
-                reason = "ordered" if self.wanted.get(product) else "first of the card whose inputs can be had"
-                later = [a.name for a in algorithms[len(rejected) + 1 :]]
-                rejected |= dict.fromkeys(later, LOWER)
-                self.choices.append(Choice(product=product, algorithm=algorithm.name, reason=reason, rejected=rejected))
-                return []
-            self.steps, self.choices = steps, choices
-            rejected[algorithm.name] = f"the forcing has no {' and no '.join(missing)}"
-            first = first or missing
-        return first
+    def __init__(self, campaign: Campaign, offer: Offer, products: list[str], number: int) -> None:
+        self.number, self.products = number, list(products)
+        self.recipe = resolve(products, campaign.algorithms, offer, campaign.forcing.downscale)
+        cards = load_cards()
+        used = sorted({s.source for s in self.recipe.steps if s.kind == "kernel" and s.source != "="})
+        self.cards = {name: msgspec.to_builtins(cards[name]) for name in used}
+        self.statics = {s.source: offer.statics[s.source] for s in self.recipe.steps if s.kind == "static"}
+        forcing = [s.source for s in self.recipe.steps if s.kind == "forcing"]
+        self.state_bytes = 4 * offer.cells * len(forcing)
+        # The sun alone needs no variable, but a task has a grid of some forcing.
+        self.variables = list(dict.fromkeys(forcing)) or list(offer.holdings.holders)[:1]
 
 
-def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, downscale: bool) -> Recipe:
-    """Find a chain from what is offered to the products.
+class Plan:
+    """The tasks of a campaign, made one at a time: all in order, or any of them by its day.
+
+    Parameters
+    ----------
+    campaign : what is wanted
+    offer : what can be had
+    base_dir : folder of the campaign file
 
     Raises
     ------
     InputError
-        Where a product cannot be made; the message says for each algorithm
-        which input is missing.
+        Where a product cannot be made from what is offered.
     """
-    search = _Search(offer, {p: algorithms.get(p, "") for p in {*products, *algorithms}}, downscale)
-    for product in products:
-        card = load_cards()[product]
-        named = [card.algorithm(algorithms[product])] if product in algorithms else card.algorithms
-        done = product in search.steps and search.steps[product].kind == "kernel"
-        missing = [] if done else search.choose(product, named, ())
-        if missing:
-            have = ", ".join(offer.variables) or "nothing"
-            why = "; ".join(offer.absent[name] for name in missing if name in offer.absent)
-            raise InputError(
-                f"'{product}' cannot be made by any of its algorithms ({', '.join(a.name for a in named)}): the first "
-                f"lacks {', '.join(missing)}. The forcing ({offer.title}) gives: {have}" + (f". {why}" if why else "")
-            )
-    return Recipe(steps=list(search.steps.values()), outputs=list(products), choices=search.choices)
+
+    def __init__(self, campaign: Campaign, offer: Offer, base_dir: str = ".") -> None:
+        self.campaign, self.offer, self.base_dir = campaign, offer, base_dir
+        self.chains = [_Chain(campaign, offer, c.products, k) for k, c in enumerate(campaign.chain_list())]
+        self._period = read_period(campaign.period)
+        self._period_s = int(self._period.total_seconds())
+        self._sampler = Sampler(offer, campaign.forcing.hold, self._period, patient=campaign.cycle is not None)
+        self._grid = Grid.parse(campaign.grid)
+        window = self._grid.window(read_box(campaign.box))
+        self._name, self._start, self._count = self._grid.name, window.start, window.count
+        self._chunk = (campaign.chunk[0], campaign.chunk[1]) if campaign.chunk else default_chunk(window.count)
+        self._sets: dict[tuple[int, ...], _Set] = {}
+
+    def __iter__(self) -> Iterator[tuple[int, Task]]:
+        """Yield number of the chain and task, in order of time."""
+        for start, stop in iter_days(self.campaign):
+            for chain in self.chains:
+                yield chain.number, self.make(chain.number, start, stop)
+
+    def make(self, chain: int, start: datetime, stop: datetime) -> Task:
+        """Return the task of one chain for one of `iter_days`.
+
+        Raises
+        ------
+        InputError
+            Where the forcing does not reach it.
+        """
+        one = self.chains[chain]
+        starts = [start + k * self._period for k in range(int((stop - start) / self._period))]
+        drawn = self._sampler.draw(starts)
+        files = self._files(one, drawn)
+        return Task(
+            products=one.products,
+            recipe=one.recipe,
+            cards=one.cards,
+            kernels=self.offer.kernels,
+            grid=self._name,
+            start=self._start,
+            count=self._count,
+            chunk=self._chunk,
+            period_s=self._period_s,
+            windows=[iso(t) for t in starts],
+            samples=drawn.samples,
+            forcing=files.forcing,
+            forcing_digests=files.digests,
+            forcing_identity=files.identity,
+            forcing_title=files.title,
+            forcing_comment=self.offer.comment,
+            statics=one.statics,
+            base_dir=self.base_dir,
+            output_dir=self.campaign.output,
+            campaign=self.campaign.campaign,
+        )
+
+    def describe(self, chain: int, task: Task) -> Planned:
+        """Return what is kept of a task in the plan."""
+        rows, columns = (-(-n // c) for n, c in zip(task.count, task.chunk, strict=True))
+        fields = len(task.windows) * len(task.products)
+        batches = group_windows(task.samples, self.chains[chain].state_bytes)
+        end = np.datetime64(task.windows[-1].rstrip("Z"), "s") + np.timedelta64(task.period_s, "s")
+        return Planned(
+            task=task.id,
+            chain=chain,
+            start=task.windows[0],
+            end=f"{end}Z",
+            products=task.products,
+            files=[str(task.path(p)) for p in task.products],
+            blocks=rows * columns * len(batches),
+            fields=fields,
+            pixels=fields * task.count[0] * task.count[1],
+        )
+
+    @cached_property
+    def _everything(self) -> _Set:
+        """The forcing as a whole, where it is not made of files that are known."""
+        return _Set(self.campaign.forcing, [], self.offer.identity, self.offer.title)
+
+    def _files(self, chain: _Chain, drawn: Drawn) -> _Set:
+        """Return the files that hold what some samples need."""
+        holdings = self.offer.holdings
+        if not holdings.paths:
+            return self._everything
+        held = [holdings.holders[name][drawn.used] for name in chain.variables]
+        for name, numbers in zip(chain.variables, held, strict=True):
+            if np.any(numbers == NOWHERE):
+                raise self._lacks(name, drawn.used[numbers == NOWHERE])
+        key = tuple(np.unique(np.concatenate(held)).tolist())
+        if key not in self._sets:
+            while len(self._sets) >= KEPT_SETS:
+                del self._sets[next(iter(self._sets))]
+            self._sets[key] = _set_of(self.campaign.forcing, holdings, key)
+        return self._sets[key]
+
+    def _lacks(self, name: str, at: npt.NDArray[np.intp]) -> InputError:
+        when = self.offer.times[at[0]]
+        return InputError(f"the forcing ({self.offer.title}) has no '{name}' for {when}Z")
+
+
+def _set_of(forcing: Forcing, holdings: Holdings, numbers: tuple[int, ...]) -> _Set:
+    paths = [holdings.paths[k] for k in numbers]
+    digests = [holdings.digests[k] for k in numbers]
+    first = Path(paths[0]).name
+    return _Set(
+        msgspec.structs.replace(forcing, paths=[glob.escape(p) for p in paths]),
+        digests,
+        identity_of(digests),
+        first if len(paths) == 1 else f"{first} and {len(paths) - 1} more",
+    )
+
+
+def iter_days(campaign: Campaign, until: datetime | None = None) -> Iterator[tuple[datetime, datetime]]:
+    """Yield start and end of each task's time: days, the first and last cut to the campaign.
+
+    A campaign with an open end yields whole days that begin before `until`.
+    """
+    start = read_time("start", campaign.start)
+    if campaign.end != "open":
+        end = read_time("end", campaign.end)
+    elif until is None:
+        raise SpecError("key 'end': found 'open'; such a campaign is planned as far as its input goes")
+    else:
+        end = _midnight(until - timedelta(microseconds=1)) + DAY
+    while start < end:
+        stop = min(end, _midnight(start) + DAY)
+        yield start, stop
+        start = stop
+
+
+def _midnight(time: datetime) -> datetime:
+    return time.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _end_of(offer: Offer) -> datetime | None:
+    """Return up to when the forcing speaks; None where there is none."""
+    if not offer.times.size:
+        return None
+    seconds = int(offer.times[-1].astype("datetime64[s]").astype(np.int64)) + int(offer.step_s)
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def identity_of(digests: list[str]) -> str:
+    """Return one digest for the content of several files, whatever their names and order."""
+    return xxhash.xxh3_128_hexdigest(" ".join(sorted(digests)).encode())
 
 
 def plan(campaign: Campaign, offer: Offer, base_dir: str = ".") -> list[Task]:
-    """Return the tasks of a campaign: one per day, each with all products that share the chain.
+    """Return the tasks of a campaign: one per day and chain, each with all products of the chain.
 
     Raises
     ------
     SpecError, InputError
         Where products, times or the forcing's coverage do not fit.
     """
-    return list(iter_tasks(campaign, offer, base_dir))
+    return [task for _, task in Plan(campaign, offer, base_dir)]
 
 
-def iter_tasks(campaign: Campaign, offer: Offer, base_dir: str) -> Iterator[Task]:
-    """Make the tasks one at a time, in order of time."""
-    recipe = resolve(campaign.products, campaign.algorithms, offer, campaign.forcing.downscale)
-    cards = load_cards()
-    used = sorted({s.source for s in recipe.steps if s.kind == "kernel" and s.source != "="})
-    grid = Grid.parse(campaign.grid)
-    window = grid.window(read_box(campaign.box))
-    start, end = read_time("start", campaign.start), read_time("end", campaign.end)
-    period = read_period(campaign.period)
-    while start < end:
-        midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
-        stop = min(end, midnight + timedelta(days=1))
-        starts = [start + k * period for k in range(int((stop - start) / period))]
-        yield Task(
-            products=list(campaign.products),
-            recipe=recipe,
-            cards={name: msgspec.to_builtins(cards[name]) for name in used},
-            kernels=offer.kernels,
-            grid=grid.name,
-            start=window.start,
-            count=window.count,
-            chunk=tuple(campaign.chunk) if campaign.chunk else default_chunk(window.count),  # type: ignore[arg-type]
-            period_s=int(period.total_seconds()),
-            windows=[iso(t) for t in starts],
-            samples=[sample_window(offer, campaign.forcing.hold, t, period) for t in starts],
-            forcing=campaign.forcing,
-            forcing_identity=offer.identity,
-            forcing_title=offer.title,
-            forcing_comment=offer.comment,
-            statics={s.source: offer.statics[s.source] for s in recipe.steps if s.kind == "static"},
-            base_dir=base_dir,
-            output_dir=campaign.output,
-            campaign=campaign.campaign,
-        )
-        start = stop
+def plan_ready(
+    campaign: Campaign, offer: Offer, base_dir: str, now: datetime
+) -> tuple[list[tuple[int, Task]], list[Waiting]]:
+    """Return what of a cycling campaign can be made (number of the chain, task), and what waits for its input.
+
+    A task is there where all of its input is, also beyond `now`. What waits are
+    gaps, and days that are over at `now`.
+    """
+    tasks: list[tuple[int, Task]] = []
+    waiting: list[Waiting] = []
+    for found in iter_ready(campaign, offer, base_dir, now):
+        waiting.append(found) if isinstance(found, Waiting) else tasks.append(found)
+    return tasks, waiting
+
+
+def iter_ready(campaign: Campaign, offer: Offer, base_dir: str, now: datetime) -> Iterator[tuple[int, Task] | Waiting]:
+    """Yield one at a time what `plan_ready` returns, in order of time."""
+    delay = read_period(campaign.cycle.delay) if campaign.cycle else timedelta(0)
+    last = _end_of(offer)
+    until = max(now, last) if last else now
+    try:
+        if offer.nothing:
+            raise InputError(offer.nothing)
+        plan: Plan | None = Plan(campaign, offer, base_dir)
+        reason = ""
+    except InputError as error:
+        plan, reason = None, str(error)
+    unreadable = "".join(f"; not read: {why}" for why in islice(offer.holdings.unreadable.values(), 3))
+    for start, stop in iter_days(campaign, until):
+        for number, chain in enumerate(campaign.chain_list()):
+            why = reason
+            if plan is not None:
+                try:
+                    yield number, plan.make(number, start, stop)
+                    continue
+                except InputError as error:
+                    why = str(error)
+            if stop <= now or (last is not None and stop <= last):
+                late = stop + delay <= now
+                yield Waiting(
+                    day=f"{start:%Y-%m-%d}", chain=number, products=chain.products, why=why + unreadable, late=late
+                )
 
 
 def default_chunk(count: tuple[int, int]) -> tuple[int, int]:
@@ -187,87 +313,7 @@ def default_chunk(count: tuple[int, int]) -> tuple[int, int]:
     return min(360, count[0]), min(720, count[1])
 
 
-def iso(time: datetime) -> str:
-    """Write a UTC time as ISO 8601 with a Z."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def sample_window(offer: Offer, hold: bool, start: datetime, period: timedelta) -> list[Sample]:
-    """Say which time steps of the forcing make the mean of one window.
-
-    Where the forcing is as fine as the window or finer, the window is cut into
-    intervals as long as its time step and each is represented by the step
-    that falls into it. Where it is coarser, the state at the middle of the
-    window is found by linear interpolation in time.
-
-    Raises
-    ------
-    InputError
-        Where the forcing does not reach the window.
-    """
-    times, seconds = offer.times, period.total_seconds()
-    first = np.datetime64(start.replace(tzinfo=None), "s")
-    if times.size == 1 and hold:
-        return _spread(times[0], times[0], 0.0, start, seconds)
-    if times.size == 1:
-        raise InputError(
-            f"the forcing ({offer.title}) holds one time, {times[0]}Z; "
-            "to use it for a whole period set 'forcing.hold: true'"
-        )
-    if offer.step_s <= seconds:
-        parts = round(seconds / offer.step_s)
-        samples = []
-        for k in range(parts):
-            begin = first + np.timedelta64(round(k * offer.step_s), "s")
-            index = int(np.searchsorted(times, begin))
-            if index >= times.size or times[index] >= begin + np.timedelta64(round(offer.step_s), "s"):
-                raise _not_covered(offer, begin)
-            at = start + timedelta(seconds=k * offer.step_s)
-            samples += _spread(times[index], times[index], 0.0, at, offer.step_s)
-        return samples
-    middle = first + np.timedelta64(round(seconds / 2), "s")
-    index = int(np.searchsorted(times, middle, side="right")) - 1
-    if index < 0 or middle >= times[-1] + np.timedelta64(round(offer.step_s), "s"):
-        raise _not_covered(offer, middle)
-    second = min(index + 1, times.size - 1)
-    weight = float((middle - times[index]) / np.timedelta64(1, "s")) / offer.step_s if second > index else 0.0
-    return _spread(times[index], times[second], weight, start, seconds)
-
-
-def _spread(
-    first: np.datetime64, second: np.datetime64, weight: float, start: datetime, seconds: float
-) -> list[Sample]:
-    """Return one state as samples of at most `LONGEST_S`, so that the sun's path is integrated finely enough."""
-    parts = max(1, math.ceil(seconds / LONGEST_S))
-    length = seconds / parts
-    return [
-        Sample(
-            first=f"{first}Z",
-            second=f"{second}Z",
-            weight=weight,
-            start=iso(start + timedelta(seconds=k * length)),
-            seconds=length,
-        )
-        for k in range(parts)
-    ]
-
-
-def _not_covered(offer: Offer, time: np.datetime64) -> InputError:
-    return InputError(
-        f"the forcing ({offer.title}) covers {offer.times[0]}Z to {offer.times[-1]}Z and has nothing for {time}Z; "
-        "shorten the campaign's start/end or add files to 'forcing.paths'"
-    )
-
-
-def explain(recipe: Recipe) -> list[str]:
-    """Return the choices of a recipe in words, one sentence each."""
-    lines = []
-    for choice in recipe.choices:
-        lines.append(f"{choice.product}: {choice.algorithm} ({choice.reason})")
-        lines += [f"  not {name}: {reason}" for name, reason in choice.rejected.items() if reason != LOWER]
-        later = [name for name, reason in choice.rejected.items() if reason == LOWER]
-        lines += [f"  {LOWER}: {', '.join(later)}"] if later else []
-    return lines
-
-
-__all__ = ["GEOMETRY", "Offer", "SpecError", "explain", "plan", "resolve", "sample_window"]
+__all__ = [
+    "GEOMETRY", "Holdings", "Offer", "Plan", "Planned", "SpecError", "Waiting", "explain",
+    "iter_ready", "plan", "plan_ready", "resolve", "sample_window",
+]  # fmt: skip

@@ -1,108 +1,42 @@
-"""Run one task on MPI ranks: where forcing, chain and store meet.
+"""Run tasks on MPI ranks, one after another: where forcing, chain and store meet.
 
-Started by the launcher as ``python -m pipshpc.run TASK.json``; every rank
-runs `run`. A block is the unit of work; ranks of a node take blocks from a
-shared counter, so nobody waits for a slow one.
+Started by the launcher as ``python -m pipshpc.run TASK.json [TASK.json ...]``;
+every rank runs `run` for each task. A block is the unit of work; ranks of a
+node take blocks from a shared counter, so nobody waits for a slow one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import dataclasses
 import os
 import resource
-import signal
 import sys
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
-import numpy.typing as npt
-
 from pipshpc import catalogue, store
-from pipshpc.chain import compile_chain, place_block, run_block
-from pipshpc.domain import Blocks, cut
-from pipshpc.errors import OutputError, PipshpcError, Stopped
-from pipshpc.exchange import Chunks, Counter, Funnel, Slots, together
-from pipshpc.inputs import Batch, Inputs, make_batches
-from pipshpc.ledger import Kept
-from pipshpc.product import Card
-from pipshpc.schema import Record, convert
-from pipshpc.task import Task, read_task
+from pipshpc.errors import OutputError, PipshpcError, SiteError, Stopped
+from pipshpc.exchange import together
+from pipshpc.inputs import Inputs
+from pipshpc.ledger import remove_parts
+from pipshpc.notes import Failure, Heartbeat, Report, note_path, slurm_names, write_note
+from pipshpc.task import BATCH_MIB, Task, read_task
+from pipshpc.work import Clock, Hold, Manner, Stop, Usage, Work
+
+ENDS_LAUNCH = (SiteError, OutputError, Stopped)  # what the next task of the launch would meet as well
 
 
-class Report(Record, frozen=True):
-    """What came out of a task; the same on all ranks."""
-
-    task: str
-    files: dict[str, str]  # path -> content digest
-    seconds: float
-    fields: int
-    pixels: int
-    blocks: int
-    blocks_kept: int  # taken over from an earlier attempt
-    missing_states: list[str]  # times of the forcing that could not be read
-    ranks: int
-    threads: int
-    peak_mib: list[float]
-    stages: list[dict[str, float]]  # per rank: seconds by stage
-
-
-class Stop:
-    """Whether this rank was told to stop."""
-
-    def __init__(self) -> None:
-        self.told = False
-
-    def listen(self) -> None:
-        """Take SIGTERM (preemption, requeue, scancel) and SIGUSR1 (time is nearly up) as the word to stop."""
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._hear)
-
-    def _hear(self, *_: object) -> None:
-        self.told = True
-
-
-class Clock:
-    """Seconds that this rank spent in each stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Charge the time of the block to `name`."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - begin
-
-
-def run(
-    task: Task,
-    comm: Any = None,
-    threads: int = 1,
-    attempt: str = "local",
-    progress: Path | None = None,
-    stop: Stop | None = None,
-) -> Report:
+def run(task: Task, comm: Any = None, manner: Manner | None = None, stop: Stop | None = None) -> Report:
     """Make all products of a task.
 
     Parameters
     ----------
     task : what to do
     comm : mpi4py communicator; COMM_WORLD where not given
-    threads : worker threads per rank; the result does not depend on it
-    attempt : part of the temporary file names
-    progress : file that the first rank rewrites with blocks done and total
+    manner : threads, names, memory; the result does not depend on it
     stop : set by a signal; the task then stops at the next block border
 
     Raises
@@ -115,48 +49,103 @@ def run(
     """
     from mpi4py import MPI
 
-    begin = time.perf_counter()
-    comm = MPI.COMM_WORLD if comm is None else comm
+    comm, manner, stop = comm or MPI.COMM_WORLD, manner or Manner(), stop or Stop()
+    # The first task of a launch bears the cost of starting.
+    before = Usage() if manner.launched else Usage.now()
+    begin, clock = time.perf_counter(), Clock()
+    started = manner.launched or time.time()
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    clock = Clock()
+    with Heartbeat(task.id, manner.attempt, manner.progress if comm.rank == 0 else None) as beat:
+        with clock.stage("open"):
+            inputs = together(comm, lambda: Inputs(task, node, check=comm.rank == 0))
+        try:
+            with clock.stage("open"):
+                inputs.share()
+                together(comm, inputs.fill)
+            work, digests = _make(task, comm, node, inputs, clock, manner, stop, beat)
+            missing = sorted({t for part in comm.allgather(inputs.missing) for t in part})
+        except PipshpcError as error:
+            if error.collective:
+                inputs.free()
+            raise
+        inputs.free()
+        node.Free()
+        facts = _account(comm, work, clock, before, started)
+        report = Report(
+            task=task.id,
+            files={path: digest for part in comm.allgather(digests) for path, digest in part.items()},
+            seconds=time.perf_counter() - begin,
+            fields=len(task.windows) * len(task.products),
+            pixels=len(task.windows) * len(task.products) * task.count[0] * task.count[1],
+            missing_states=missing,
+            threads=manner.threads,
+            attempt=manner.attempt,
+            **facts,
+        )
+        together(comm, lambda: _register(report, digests))
+        if comm.rank == 0:
+            remove_parts(task)  # only now: an attempt that died before would have left its blocks
+        beat.stage = "done"
+    return report
+
+
+def _account(comm: Any, work: Work, clock: Clock, before: Usage, started: float) -> dict[str, Any]:
+    """Return what all ranks together have spent (collective)."""
+    from mpi4py import MPI
+
+    spent = Usage.now()
+    first_block = min(comm.allreduce(work.first_block, MPI.MIN), time.time())
+    return {
+        "blocks": work.blocks_total,
+        "blocks_kept": work.blocks_kept,
+        "ranks": comm.size,
+        "peak_mib": comm.allgather(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)),
+        "stages": comm.allgather({k: round(v, 4) for k, v in clock.seconds.items()}),
+        "cpu_s": round(comm.allreduce(spent.cpu_s - before.cpu_s), 3),
+        "read_bytes": comm.allreduce(spent.read_bytes - before.read_bytes),
+        "written_bytes": comm.allreduce(spent.written_bytes - before.written_bytes),
+        "startup_s": round(max(0.0, first_block - started), 3),
+        **slurm_names(),
+    }
+
+
+def _make(
+    task: Task, comm: Any, node: Any, inputs: Inputs, clock: Clock, manner: Manner, stop: Stop, beat: Heartbeat
+) -> tuple[Work, dict[str, str]]:
+    """Make the files of a task; return what was done, and the content digests of the files of this rank."""
     # Spread over the ranks, so that the writers of several products are on several nodes.
     writers = [k * comm.size // len(task.products) for k in range(len(task.products))]
     files: dict[int, store.ProductFile] = {}
-    with clock.stage("open"):
-        inputs = together(comm, lambda: Inputs(task, node, check=comm.rank == 0))
+    work: Work | None = None
     try:
         with clock.stage("create"):
-            together(comm, lambda: _create(task, writers, comm.rank, attempt, files))
-        work = _Work(task, comm, node, inputs, clock, threads, progress, stop or Stop())
-        work.execute(writers, files)
+            together(comm, lambda: _create(task, writers, comm.rank, manner.attempt, files))
+        work = together(comm, lambda: Work(task, comm, node, inputs, clock, manner, stop))
+        work.execute(writers, files, beat)
+        beat.stage = "publish"
+        if manner.hold is not None and manner.hold.wanted("publish", task.id):
+            manner.hold.sleep("publish", task.id, comm, stop)
         with clock.stage("publish"):
-            digests = together(comm, lambda: {str(file.path): file.publish() for file in files.values()})
+            digests = together(comm, lambda: {str(file.path): file.finish() for file in files.values()})
+            together(comm, lambda: _reveal(files))
     except PipshpcError as error:
         for file in files.values():
             # Before any block is made there is nothing to keep.
             file.suspend() if isinstance(error, OutputError | Stopped) and file.sizes else file.abandon()
+        if error.collective and work is not None:
+            work.free()
         raise
     except BaseException:
         for file in files.values():
             file.abandon()
         raise
-    inputs.free()
-    report = Report(
-        task=task.id,
-        files={path: digest for part in comm.allgather(digests) for path, digest in part.items()},
-        seconds=time.perf_counter() - begin,
-        fields=len(task.windows) * len(task.products),
-        pixels=len(task.windows) * len(task.products) * task.count[0] * task.count[1],
-        blocks=work.blocks_total,
-        blocks_kept=work.blocks_kept,
-        missing_states=sorted({t for part in comm.allgather(inputs.missing) for t in part}),
-        ranks=comm.size,
-        threads=threads,
-        peak_mib=comm.allgather(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)),
-        stages=comm.allgather({k: round(v, 4) for k, v in clock.seconds.items()}),
-    )
-    together(comm, lambda: _register(report, digests))
-    return report
+    work.free()
+    return work, digests
+
+
+def _reveal(files: dict[int, store.ProductFile]) -> None:
+    for file in files.values():
+        file.reveal()
 
 
 def _register(report: Report, digests: dict[str, str]) -> None:
@@ -179,208 +168,133 @@ def _create(task: Task, writers: list[int], rank: int, attempt: str, files: dict
             files[k] = store.ProductFile(task.path(product), task, product, attempt)
 
 
-class _Work:
-    """The blocks of one task on one rank."""
+class Launch:
+    """Several tasks one after another on the same ranks.
 
-    def __init__(
-        self,
-        task: Task,
-        comm: Any,
-        node: Any,
-        inputs: Inputs,
-        clock: Clock,
-        threads: int,
-        progress: Path | None,
-        stop: Stop,
-    ) -> None:
-        self.task, self.comm, self.node, self.inputs, self.clock = task, comm, node, inputs, clock
-        self.threads, self.progress, self.last_beat = threads, progress, 0.0
-        self.window = task.window
-        self.blocks = Blocks(self.window.shape, task.chunk)
-        self.cards = {name: convert(card, Card, f"task {task.id}: card '{name}'") for name, card in task.cards.items()}
-        self.chain = compile_chain(task.recipe, self.cards, inputs.static_grid)
-        self.packings = [self.cards[p].packing for p in self.chain.outputs]
-        self.local = threading.local()
-        self.stop = stop
-        self.blocks_total = self.blocks_done = self.blocks_kept = 0
+    Parameters
+    ----------
+    comm : communicator of all ranks
+    manner : for each task, apart from where its heartbeat goes
+    notes : leave heartbeat, report and failure beside each task file
+    stop : set by a signal
+    """
 
-    def execute(self, writers: list[int], files: dict[int, store.ProductFile]) -> None:
-        """Make all blocks of all batches and hand them to the writers.
+    def __init__(self, comm: Any, manner: Manner, notes: bool, stop: Stop) -> None:
+        self.comm, self.manner, self.notes, self.stop = comm, manner, notes, stop
+
+    def run_all(self, paths: list[Path]) -> int:
+        """Run the tasks; return the exit code: the worst of them, or what ended the launch early.
 
         Raises
         ------
-        Stopped
-            On all ranks, where one of them was told to stop; the blocks that are done are in the files.
+        PipshpcError
+            Which only this rank met: the others wait for it, and only an
+            abort ends them.
         """
-        curve = self.blocks.order()
-        batches = make_batches(self.task, self.inputs.state_bytes(self.chain))
-        self.inputs.reserve(self.chain, batches)
-        self.blocks_total = len(curve) * len(batches)
-        kept = self._go_on(curve, batches, files)
-        order: list[tuple[int, int]] = []
-        windows: list[int] = []
+        from mpi4py import MPI
 
-        def write(product: int, item: int, chunks: Chunks) -> None:
-            with self.clock.stage("write"):
-                files[product].write(order[item], windows, chunks)
+        codes = [0]
+        for path in paths:
+            if self.comm.allreduce(self.stop.told, MPI.LOR):
+                if self.comm.rank == 0:
+                    _say(f"stopped before {path.name}; the next attempt makes it")
+                return Stopped.exit_code
+            try:
+                self._run_one(path)
+            except PipshpcError as error:
+                if self.comm.rank == 0 or not error.collective:
+                    _say(str(error))
+                    self.note_failure(path, error.exit_code, str(error))
+                if not error.collective:
+                    raise
+                if isinstance(error, ENDS_LAUNCH):
+                    return error.exit_code
+                codes.append(error.exit_code)
+            except BaseException as error:
+                self.note_failure(path, 70, f"rank {self.comm.rank}: {type(error).__name__}: {error}")
+                raise
+        return max(codes)
 
-        # The noise that is stored as it is keeps a block below its raw size; anything larger goes by message.
-        most = max(len(batch.windows) for batch in batches) * int(np.prod(self.task.chunk)) * 3
-        slots = Slots(self.comm, self.node, most)
-        funnel = Funnel(self.comm, writers, write, slots)
-        counter = Counter(self.node)
-        for batch, there in zip(batches, kept, strict=True):
-            order[:] = [block for block in map(tuple, curve.tolist()) if block not in there]
-            windows[:] = batch.windows
-            self.blocks_done += len(there)
-            if not order:
-                continue
-            with self.clock.stage("read"):
-                together(self.comm, lambda batch=batch: self.inputs.load(self.chain, batch))  # type: ignore[misc]
-            made = 0
-            for item, products in self._results(order, counter, batch):
-                made += 1
-                for product, chunks in enumerate(products):
-                    funnel.put(product, item, chunks)
-                funnel.progress()
-                self._beat(self.blocks_done + funnel.written.get(0, 0))
-            with self.clock.stage("wait"):
-                stopped = funnel.finish(made, self.stop.told)
-                counter.reset()  # nobody takes any more; all meet before the next batch is read
-            if stopped:
-                error = Stopped(f"task {self.task.id} stopped at a block border; the next attempt goes on from there")
-                error.collective = True
-                raise error
-            self.blocks_done += len(order)
-        self._beat(self.blocks_total, force=True)
-
-    def _go_on(
-        self, curve: npt.NDArray[np.int64], batches: list[Batch], files: dict[int, store.ProductFile]
-    ) -> list[set[tuple[int, int]]]:
-        """Copy what an earlier attempt left into the new files; return the finished blocks of each batch.
-
-        A block counts only where it is there for all products.
-        """
-        left = {k: Kept(file.path, self.task.id) for k, file in files.items()}
-        mine = {k: [kept.blocks(batch.windows) for batch in batches] for k, kept in left.items()}
-        everybody = [found for part in self.comm.allgather(mine) for found in part.values()]
-        done = [set.intersection(*(found[b] for found in everybody)) for b in range(len(batches))]
-        for k, kept in left.items():
-            for batch, there in zip(batches, done, strict=True):
-                for block in (b for b in map(tuple, curve.tolist()) if b in there):
-                    files[k].write(block, batch.windows, [kept.take_chunk(w, block) for w in batch.windows])
-            kept.close()
-        self.blocks_kept = sum(map(len, done))
-        return done
-
-    def _results(
-        self, order: list[tuple[int, int]], counter: Counter, batch: Batch
-    ) -> Iterator[tuple[int, list[Chunks]]]:
-        """Yield finished blocks as this rank makes them, on one or several threads."""
-        addresses = self.inputs.addresses(self.chain, batch)
-        share = self._share_of_node(len(order))
-
-        def make(item: int) -> tuple[int, list[Chunks]]:
-            return item, self._block(*order[item], batch, addresses)
-
-        def items() -> Iterator[int]:
-            while not self.stop.told and (k := counter.take()) < len(share):
-                yield share[k]
-            if self.stop.told:
-                counter.take(1 << 40)  # the others of this node need not wait for their own signal
-
-        if self.threads == 1:
-            yield from map(make, items())
+    def _run_one(self, path: Path) -> None:
+        """Make one task, unless it is complete already."""
+        task = together(self.comm, lambda: read_task(path))
+        first = self.comm.rank == 0
+        if self.comm.bcast(first and all(catalogue.is_complete(task.path(p), task.id) for p in task.products), 0):
+            if first:
+                remove_parts(task)
             return
-        with ThreadPoolExecutor(self.threads) as pool:
-            pending: list[Future[tuple[int, list[Chunks]]]] = []
-            for item in items():
-                pending.append(pool.submit(make, item))
-                if len(pending) > self.threads:
-                    yield pending.pop(0).result()
-            for future in pending:
-                yield future.result()
+        manner = self.manner
+        if self.notes:
+            manner = dataclasses.replace(manner, progress=note_path(path, "progress"))
+            if first:
+                for kind in ("report", "failed"):
+                    note_path(path, kind).unlink(missing_ok=True)
+        self.manner = dataclasses.replace(self.manner, launched=0.0)
+        report = run(task, self.comm, manner, self.stop)
+        if self.notes:
+            together(self.comm, lambda: self._note_report(path, report))
 
-    def _block(self, row: int, column: int, batch: Batch, addresses: npt.NDArray[np.uint64]) -> list[Chunks]:
-        """Compute and encode one block: per product, per window, its values and counts."""
-        with self.clock.stage("compute"):
-            block, chunk, windows = self.blocks.block(row, column), self.task.chunk, len(batch.windows)
-            values, counts = self._buffers(windows, full=block.count == tuple(chunk))
-            lat = self.window.lat(block.start[0], block.count[0])
-            lon = self.window.lon(block.start[1], block.count[1])
-            places = [
-                place_block(grid, stride, lat, lon)
-                for grid, stride in zip(self.inputs.grids, self.inputs.strides(), strict=True)
-            ]
-            run_block(self.chain, lat, lon, chunk[1], places, addresses, batch.bounds, batch.sun, values, counts)
-        with self.clock.stage("encode"):
-            return [
-                [store.make_chunk(v[w], c[w], block.count, store.FILL[p.dtype]) for w in range(windows)]
-                for v, c, p in zip(values, counts, self.packings, strict=True)
-            ]
+    def _note_report(self, path: Path, report: Report) -> None:
+        try:
+            if self.comm.rank == 0:
+                write_note(note_path(path, "report"), report)
+        except OSError as error:
+            raise OutputError(f"{note_path(path, 'report')}: cannot be written ({error}); is the disk full?") from error
 
-    def _buffers(self, windows: int, full: bool) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[np.uint8]]]:
-        """Return this thread's arrays for one block; refilled only where the block does not cover them."""
-        kept = getattr(self.local, "buffers", None)
-        if kept is None or kept[0][0].shape[0] != windows:
-            shape = (windows, *self.task.chunk)
-            kept = [np.empty(shape, p.dtype) for p in self.packings], [np.empty(shape, np.uint8) for _ in self.packings]
-            self.local.buffers = kept
-        if not full:
-            for value, count, packing in zip(*kept, self.packings, strict=True):
-                value[...] = store.FILL[packing.dtype]
-                count[...] = 0
-        return kept
+    def note_failure(self, path: Path, code: int, message: str) -> None:
+        """Leave a note of why a task failed, where notes are wanted and the disk takes it."""
+        if self.notes:
+            note = Failure(exit_code=code, message=message, attempt=self.manner.attempt, time=time.time())
+            with contextlib.suppress(OSError):
+                write_note(note_path(path, "failed"), note)
 
-    def _share_of_node(self, blocks: int) -> range:
-        """Return the run of the curve that this rank's node works on, in proportion to its ranks."""
-        leader = self.node.bcast(self.comm.rank, root=0)
-        leaders = sorted(self.comm.allgather(leader))
-        first = leaders.index(leader)
-        bounds = cut(np.ones(blocks), self.comm.size)
-        return range(int(bounds[first]), int(bounds[first + self.node.size]))
 
-    def _beat(self, done: int, force: bool = False) -> None:
-        """Tell the watcher how far the task is, as the writer of the first product knows it."""
-        now = time.time()
-        if self.progress is None or self.comm.rank or (now - self.last_beat < 0.25 and not force):
-            return
-        self.last_beat = now
-        part = self.progress.with_suffix(".part")
-        part.write_text(json.dumps({"task": self.task.id, "done": done, "total": self.blocks_total, "time": now}))
-        part.replace(self.progress)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run tasks one after another; start it with mpiexec or srun.")
+    parser.add_argument("tasks", type=Path, nargs="+", metavar="TASK.json")
+    parser.add_argument("--threads", type=int, default=1, help="of each rank")
+    parser.add_argument("--attempt", default=f"{os.uname().nodename}.{os.getppid()}", help="name of this attempt")
+    parser.add_argument("--notes", action="store_true", help="leave .progress, .report, .failed beside each task file")
+    parser.add_argument("--batch-mib", type=float, default=BATCH_MIB, help="forcing in the memory of a node at a time")
+    parser.add_argument(
+        "--hold",
+        default=os.environ.get("PIPSHPC_HOLD", ""),
+        metavar="STAGE:SECONDS|@FOLDER",
+        help="for fault tests: sleep in read, compute, write or publish of each task's first batch; "
+        "a folder says it anew for each task",
+    )
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(f"error: {text}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Run a task file on all ranks of MPI_COMM_WORLD and leave a report beside it."""
-    parser = argparse.ArgumentParser(description="Run one task; start it with mpiexec or srun.")
-    parser.add_argument("task", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--attempt", default=f"{os.uname().nodename}.{os.getppid()}")
-    parser.add_argument("--progress", type=Path)
-    parser.add_argument("--report", type=Path)
-    options = parser.parse_args()
+    """Run task files on all ranks of MPI_COMM_WORLD."""
+    options = _options()
+    launched = float(os.environ.get("PIPSHPC_LAUNCHED", 0)) or time.time()
 
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
     try:
-        task = together(comm, lambda: read_task(options.task))
+        hold = together(comm, lambda: Hold.parse(options.hold) if options.hold else None)
         attempt = comm.bcast(options.attempt, root=0)
+        manner = Manner(options.threads, attempt, None, options.batch_mib, hold, launched)
         stop = Stop()
         stop.listen()
-        report = run(task, comm, options.threads, attempt, options.progress, stop)
-        if comm.rank == 0 and options.report:
-            part = options.report.with_suffix(".part")
-            part.write_bytes(msgspec.json.encode(report))
-            part.replace(options.report)
+        sys.exit(Launch(comm, manner, options.notes, stop).run_all(options.tasks))
     except PipshpcError as error:
-        if comm.rank == 0 or not error.collective:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        if not error.collective and comm.size > 1:
+        if error.collective:  # before the first task; those of tasks are told where they are met
+            if comm.rank == 0:
+                _say(str(error))
+            sys.exit(error.exit_code)
+        sys.stderr.flush()
+        if comm.size > 1:
             comm.Abort(error.exit_code)  # the other ranks wait for this one
         sys.exit(error.exit_code)
-    except BaseException:
+    except Exception:
         import traceback
 
         traceback.print_exc()

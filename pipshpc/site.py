@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ import psutil
 
 from pipshpc.errors import SpecError
 from pipshpc.schema import Record, load_yaml
+from pipshpc.walltime import read_walltime
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
@@ -27,28 +29,94 @@ class Launcher(Record, frozen=True):
     """How MPI ranks are started.
 
     Words of `command` may hold ``{ranks}`` and ``{threads}``; the program and
-    its arguments follow it. `crowded` is added where ranks times threads are
-    more than the cores of the site.
+    its arguments come last. `options` are words that are added only where
+    their key is given: ``nodes``, ``memory_mib`` (of a rank's core, so of
+    ``--mem-per-cpu``) and ``exclude`` (names of nodes, separated by commas),
+    each of which may stand in them, as in ``nodes: ["-N", "{nodes}"]``.
+    `bind` is added where every rank can have cores of its own, `crowded`
+    where ranks times threads are more than the cores of a machine without a
+    scheduler.
     """
 
     command: list[str]
+    options: dict[Literal["nodes", "memory_mib", "exclude"], list[str]] = {}
+    bind: list[str] = []
     crowded: list[str] = []
 
 
+class Partition(Record, frozen=True):
+    """What is particular to one partition; what is empty or 0 is as the scheduler or the site says."""
+
+    time: str = ""
+    max_nodes: int = 0
+    block_nodes: int = 0
+    qos: str = ""
+    cores: int = 0
+    memory_gib: float = 0
+
+
+class DriverJob(Record, frozen=True):
+    """The small job in which the driver of a campaign runs; empty words are as for other jobs."""
+
+    partition: str = ""
+    time: str = ""
+    qos: str = ""
+    cores: int = 1
+    memory_mib: int = 2000
+
+
 class Scheduler(Record, frozen=True):
-    """Who hands out nodes; the names are those of sbatch's long options."""
+    """Who hands out nodes; the names are those of sbatch's long options.
+
+    Parameters
+    ----------
+    cluster : name for Slurm's option ``clusters``; empty: the cluster that the environment names
+    partition : the default one
+    partitions : those that a campaign may choose, with what is particular to each; empty: any
+    time : walltime of a job, in Slurm's writing
+    max_nodes : of all jobs of a campaign together
+    block_nodes : of one pilot job
+    exclusive : whether pilot jobs take whole nodes
+    signal_s : how long before the end of its walltime a job is told to stop (Slurm may be up to 60 s early)
+    poll_s : how often the state of jobs is asked for
+    driver : the job in which the driver of a campaign runs
+    driver_address : of the machine that drives, as the nodes see it; found by itself if empty
+    options : further words for sbatch
+    """
 
     kind: Literal["local", "slurm"] = "local"
+    cluster: str = ""
     partition: str = ""
+    partitions: dict[str, Partition] = {}
     account: str = ""
     qos: str = ""
     constraint: str = ""
     time: str = ""
     max_nodes: int = 1
-    block_nodes: int = 1  # nodes of one pilot job
-    poll_s: int = 10  # how often the state of blocks is asked for
-    driver_address: str = ""  # of the machine that drives, as the nodes see it; found by itself if empty
+    block_nodes: int = 1
+    exclusive: bool = True
+    signal_s: int = 60
+    poll_s: int = 10
+    driver: DriverJob = DriverJob()
+    driver_address: str = ""
     options: list[str] = []
+
+    @property
+    def time_s(self) -> int:
+        """Walltime in seconds; 0 where none is stated."""
+        return read_walltime(self.time)
+
+    @property
+    def signal(self) -> str:
+        """What sbatch's option ``signal`` takes, so that the ranks, and not the batch script, are told to stop."""
+        return f"USR1@{self.signal_s}" if self.signal_s else ""
+
+
+class Storage(Record, frozen=True):
+    """How new files are laid out on a striped file system (Lustre); 0 and empty: as the system does."""
+
+    stripe_count: int = 0  # -1: all targets
+    stripe_size: str = ""  # as in 16M
 
 
 class Site(Record, frozen=True):
@@ -57,8 +125,9 @@ class Site(Record, frozen=True):
     `cores` and `memory_gib` are those of one node; "all" means what the
     machine that reads the file has. `scratch` is a folder for files that may
     be lost; ``${NAME}`` and ``${NAME:-otherwise}`` in it stand for environment
-    variables. `environment` is set for every rank, `root_environment` only
-    where the user is root.
+    variables. `modules` are loaded in every job, in their order.
+    `environment` is set for every rank, `root_environment` only where the
+    user is root.
     """
 
     name: str
@@ -68,6 +137,8 @@ class Site(Record, frozen=True):
     cores: int | Literal["all"] = "all"
     memory_gib: float | Literal["all"] = "all"
     scratch: str = "/tmp"
+    storage: Storage = Storage()
+    modules: list[str] = []
     environment: dict[str, str] = {}
     root_environment: dict[str, str] = {}
 
@@ -132,23 +203,76 @@ def load_site(name: str | Path, folders: Iterable[Path] | None = None) -> Site:
     return msgspec.structs.replace(site, scratch=_expand(site.scratch, os.environ, f"{path}: key 'scratch'"))
 
 
-def launch_command(site: Site, ranks: int, threads: int, argv: list[str], uid: int | None = None) -> list[str]:
+def choose_partition(site: Site, name: str = "") -> Site:
+    """Return the site as it is in one of its partitions: the one named, or the default.
+
+    Time, nodes, quality of service, cores and memory of the partition take
+    the place of the site's; ``scheduler.partition`` is its name.
+
+    Raises
+    ------
+    SpecError
+        The site lists its partitions, and this is none of them.
+    """
+    own = site.scheduler
+    name = name or own.partition
+    if not own.partitions:
+        return msgspec.structs.replace(site, scheduler=msgspec.structs.replace(own, partition=name))
+    if name not in own.partitions:
+        raise SpecError(
+            f"found partition '{name}'; site {site.name} has {', '.join(own.partitions)} (key 'scheduler.partitions')"
+        )
+    chosen = own.partitions[name]
+    stated = {key: getattr(chosen, key) for key in ("time", "max_nodes", "block_nodes", "qos")}
+    scheduler = msgspec.structs.replace(own, partition=name, **{key: v for key, v in stated.items() if v})
+    return msgspec.structs.replace(
+        site, scheduler=scheduler, cores=chosen.cores or site.cores, memory_gib=chosen.memory_gib or site.memory_gib
+    )
+
+
+def launch_command(
+    site: Site,
+    ranks: int,
+    threads: int,
+    argv: Sequence[str],
+    *,
+    nodes: int = 0,
+    memory_mib: int = 0,
+    exclude: Sequence[str] = (),
+    uid: int | None = None,
+) -> list[str]:
     """Return the words that start `argv` on `ranks` MPI ranks of `threads` threads each.
 
     The words are complete: they begin with ``env`` and the variables of
     `launch_environment`, so that whoever runs them need not know the site.
 
+    Parameters
+    ----------
+    nodes : over which the ranks are spread; 0: left to the launcher
+    memory_mib : of each rank; 0: left to the launcher
+    exclude : names of nodes that are not to be used
+    uid : number of the user, the present one's if None
+
     Raises
     ------
     SpecError
-        Where ranks or threads are less than one.
+        Where ranks or threads are less than one, or there are fewer ranks than nodes.
     """
     if ranks < 1 or threads < 1:
         raise SpecError(f"found {ranks} ranks of {threads} threads; at least one of each is wanted")
+    if nodes > ranks:
+        raise SpecError(f"found {ranks} ranks on {nodes} nodes; wanted at least one rank a node")
     settings = [f"{name}={value}" for name, value in launch_environment(site, threads, uid).items()]
+    # A job's own layout, which is that of its batch script or pilot, would be taken for the step's.
+    unset = ["-u", "SLURM_NTASKS_PER_NODE"] if site.scheduler.kind == "slurm" else []
     words = [word.format(ranks=ranks, threads=threads) for word in site.launcher.command]
-    crowded = site.launcher.crowded if ranks * threads > site.core_count else []
-    return ["env", *settings, *words, *crowded, *argv]
+    # Launchers count memory by the core.
+    given = {"nodes": nodes, "memory_mib": -(-memory_mib // threads), "exclude": ",".join(exclude)}
+    for key, option in site.launcher.options.items():
+        words += [word.format(**given) for word in option] if given[key] else []
+    crowded = site.scheduler.kind == "local" and ranks * threads > site.core_count
+    words += site.launcher.crowded if crowded else site.launcher.bind
+    return ["env", *unset, *settings, *words, *argv]
 
 
 def launch_environment(site: Site, threads: int, uid: int | None = None) -> dict[str, str]:
@@ -162,26 +286,90 @@ def launch_environment(site: Site, threads: int, uid: int | None = None) -> dict
     return {**threading, **site.environment, **(site.root_environment if uid == 0 else {})}
 
 
+def setup_lines(site: Site, modules: Sequence[str] = ()) -> list[str]:
+    """Return the shell lines that load the modules of a site, and further ones, at the start of a job.
+
+    A job that cannot load one ends with exit code 4.
+    """
+    wanted = [*site.modules, *modules]
+    # Only login shells know `module`.
+    known = ["type module >/dev/null 2>&1 || . /etc/profile"] if wanted else []
+    return known + [f"module load {shlex.quote(module)} || exit 4" for module in wanted]
+
+
 def _check(site: Site, path: Path) -> None:
     if site.name != path.stem:
         raise SpecError(f"{path}: key 'name': found '{site.name}', wanted '{path.stem}' as the file is called")
-    for word in [*site.launcher.command, *site.launcher.crowded]:
-        try:
-            word.format(ranks=1, threads=1)
-        except (KeyError, IndexError, ValueError) as error:
-            raise SpecError(
-                f"{path}: key 'launcher.command': found '{word}'; only {{ranks}} and {{threads}} can be filled in"
-            ) from error
-    if not any("{ranks}" in word for word in site.launcher.command):
+    try:
+        _check_launcher(site.launcher)
+        _check_scheduler(site.scheduler)
+        _check_sizes(site)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
+
+
+def _check_launcher(launcher: Launcher) -> None:
+    plain = {"ranks": 1, "threads": 1}
+    lists: list[tuple[str, list[str], dict[str, int]]] = [
+        ("command", launcher.command, plain),
+        ("crowded", launcher.crowded, {}),
+        ("bind", launcher.bind, {}),
+        *((f"options.{key}", words, {str(key): 1}) for key, words in launcher.options.items()),
+    ]
+    for key, words, fillings in lists:
+        for word in words:
+            try:
+                word.format(**fillings)
+            except (KeyError, IndexError, ValueError) as error:
+                names = " and ".join(f"{{{name}}}" for name in fillings) or "nothing"
+                raise SpecError(f"key 'launcher.{key}': found '{word}'; only {names} can be filled in") from error
+        if key.startswith("options.") and not any("{" in word for word in words):
+            raise SpecError(f"key 'launcher.{key}': found {words}, wanted a word with {{{key.partition('.')[2]}}}")
+    if not any("{ranks}" in word for word in launcher.command):
         raise SpecError(
-            f"{path}: key 'launcher.command': found {site.launcher.command}, wanted a word with {{ranks}}, "
+            f"key 'launcher.command': found {launcher.command}, wanted a word with {{ranks}}, "
             'as in ["mpiexec", "-n", "{ranks}"]'
         )
+
+
+def _check_scheduler(own: Scheduler) -> None:
+    known = own.partitions
+    for key, name in (("partition", own.partition), ("driver.partition", own.driver.partition)):
+        if known and name not in known and (name or key == "partition"):
+            raise SpecError(f"key 'scheduler.{key}': found '{name}', wanted one of 'scheduler.partitions'")
+    for key, text in (("time", own.time), ("driver.time", own.driver.time)):
+        _check_time(key, text)
+    for name, partition in known.items():
+        _check_time(f"partitions.{name}.time", partition.time)
+    if min(own.max_nodes, own.block_nodes, own.poll_s, own.driver.cores) < 1 or own.signal_s < 0:
+        raise SpecError("key 'scheduler': wanted max_nodes, block_nodes, poll_s and driver.cores >= 1, signal_s >= 0")
+    for name in known or [""]:
+        most = (known[name].max_nodes if known else 0) or own.max_nodes
+        block = (known[name].block_nodes if known else 0) or own.block_nodes
+        if block > most:
+            where = f"scheduler.partitions.{name}" if name else "scheduler"
+            raise SpecError(f"key '{where}.block_nodes': found {block}, wanted at most max_nodes, which is {most}")
+
+
+def _check_time(key: str, text: str) -> None:
+    try:
+        read_walltime(text)
+    except SpecError as error:
+        raise SpecError(f"key 'scheduler.{key}': {error}") from error
+
+
+def _check_sizes(site: Site) -> None:
     for key, value in (("cores", site.cores), ("memory_gib", site.memory_gib)):
         if value == "all" and site.scheduler.kind != "local":
-            raise SpecError(f"{path}: key '{key}': found 'all', wanted the number of one node of the cluster")
+            raise SpecError(f"key '{key}': found 'all', wanted the number of one node of the cluster")
         if value != "all" and value <= 0:
-            raise SpecError(f"{path}: key '{key}': found {value}, wanted a number above 0, or 'all'")
+            raise SpecError(f"key '{key}': found {value}, wanted a number above 0, or 'all'")
+    if site.storage.stripe_count < -1:
+        raise SpecError(
+            f"key 'storage.stripe_count': found {site.storage.stripe_count}, wanted 1 or more, or -1 for all"
+        )
+    if not re.fullmatch(r"(\d+[kKmMgG]?)?", site.storage.stripe_size):
+        raise SpecError(f"key 'storage.stripe_size': found '{site.storage.stripe_size}', wanted a size such as 16M")
 
 
 def _expand(text: str, environ: Mapping[str, str], origin: str) -> str:

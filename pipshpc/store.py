@@ -13,21 +13,17 @@ import contextlib
 import ctypes
 import json
 import os
-import struct
 from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
-from isal import isal_zlib
 
 from pipshpc import __version__
-from pipshpc._encode import fletcher32, is_constant, shuffle
-from pipshpc.digest import ChunkDigests, chunk_digest, content_digest
+from pipshpc.digest import ChunkDigests, content_digest
+from pipshpc.encode import FILL, LEVEL, encode, make_chunk
 from pipshpc.errors import OutputError
 from pipshpc.exchange import Chunk
 from pipshpc.grid import Window
@@ -36,92 +32,9 @@ from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import Task
 
-FILL: dict[str, Any] = {"int16": np.int16(-32768), "uint8": np.uint8(255), "float32": np.float32("nan")}
-LEVEL = 1
-SAMPLE_BYTES = 16384  # of the low bytes, to see whether they shrink
-STORE_RATIO = 0.85
 NEAR_END_BYTES, HEAD_BYTES = 4096, 64
 WRITEBACK_BYTES = 8 << 20
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-def encode(values: npt.NDArray[Any], fill: Any = None) -> bytes | bytearray:
-    """Return one chunk as HDF5 stores it; empty where every value is `fill`, which needs no storage."""
-    raw = values.reshape(-1).view(np.uint8)
-    if is_constant(raw, values.itemsize):
-        first = values.flat[0]
-        if fill is not None and (first == fill or (first != first and fill != fill)):
-            return b""
-        return _encode_constant(values.dtype.str, first.tobytes(), values.size)
-    return _encode(raw, values.itemsize)
-
-
-def _encode(raw: npt.NDArray[np.uint8], itemsize: int) -> bytearray:
-    planes = shuffle(raw, itemsize)
-    parts = _deflate_high(planes) if itemsize == 2 else [isal_zlib.compress(planes, LEVEL)]
-    packed = bytearray().join(parts)
-    packed += int(fletcher32(packed)).to_bytes(4, "little")
-    return packed
-
-
-def _deflate_high(planes: bytes) -> list[bytes | memoryview]:
-    """Return the parts of a zlib stream of shuffled 16-bit values; low bytes that are noise are stored as they are.
-
-    The low bytes of a measured field hardly shrink, and trying costs most of
-    the time (decision record 0002). A sample decides, so the choice depends on
-    the values alone. Source of the format: RFC 1950 and RFC 1951.
-    """
-    half = len(planes) // 2
-    if half < 4 * SAMPLE_BYTES:
-        return [isal_zlib.compress(planes, LEVEL)]
-    low = memoryview(planes)[:half]
-    sample = low[(half - SAMPLE_BYTES) // 2 :][:SAMPLE_BYTES]
-    if len(isal_zlib.compress(sample, LEVEL)) < STORE_RATIO * SAMPLE_BYTES:
-        return [isal_zlib.compress(planes, LEVEL)]
-    parts: list[bytes | memoryview] = [b"\x78\x01"]
-    for at in range(0, half, 65535):
-        piece = low[at : at + 65535]
-        parts += [struct.pack("<BHH", 0, len(piece), len(piece) ^ 0xFFFF), piece]
-    parts.append(isal_zlib.compress(memoryview(planes)[half:], LEVEL, wbits=-15))
-    parts.append(struct.pack(">I", isal_zlib.adler32(planes)))
-    return parts
-
-
-@lru_cache(maxsize=64)
-def _encode_constant(dtype: str, item: bytes, size: int) -> bytearray:
-    values = np.full(size, np.frombuffer(item, dtype)[0])
-    return _encode(values.view(np.uint8), values.itemsize)
-
-
-def make_chunk(
-    values: npt.NDArray[Any], counts: npt.NDArray[np.uint8], extent: tuple[int, int], fill: Any = None
-) -> Chunk:
-    """Encode one block and window.
-
-    Parameters
-    ----------
-    values, counts : (rows, columns) of a whole chunk
-    extent : rows and columns of it that lie inside the dataset
-    fill : value that stands for missing in `values`
-    """
-    inside = np.s_[: extent[0], : extent[1]]
-    return Chunk(
-        encode(values, fill),
-        encode(counts, np.uint8(0)),
-        _digest(values[inside]),
-        _digest(counts[inside]),
-    )
-
-
-def _digest(values: npt.NDArray[Any]) -> bytes:
-    if values.flags.c_contiguous and is_constant(values.reshape(-1).view(np.uint8), values.itemsize):
-        return _digest_constant(values.dtype.str, values.flat[0].tobytes(), values.shape)
-    return chunk_digest(values)
-
-
-@lru_cache(maxsize=64)
-def _digest_constant(dtype: str, item: bytes, shape: tuple[int, ...]) -> bytes:
-    return chunk_digest(np.full(shape, np.frombuffer(item, dtype)[0]))
 
 
 def start_writeback(fd: int) -> None:
@@ -209,7 +122,14 @@ class ProductFile:
         return start + found if found >= 0 else int(dataset.id.get_chunk_info_by_coord(at).byte_offset)
 
     def publish(self) -> str:
-        """Close, verify, make durable and rename; return the content digest.
+        """Finish, give the file its name, and remove what is left over; return the content digest."""
+        digest = self.finish()
+        self.reveal()
+        self.clear()
+        return digest
+
+    def finish(self) -> str:
+        """Close, verify and make durable; return the content digest.
 
         Raises
         ------
@@ -225,13 +145,34 @@ class ProductFile:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            self.part.replace(self.path)
             self._close_handles()
-            for part in {self.part, *parts_of(self.path)}:  # this attempt's ledger, and what earlier ones left
-                remove(part)
         except OSError as error:
             raise OutputError(f"{self.part}: cannot be completed ({error}); is the disk full?") from error
         return digest
+
+    def reveal(self) -> None:
+        """Give the finished file its name.
+
+        The unfinished name and its ledger stay until `clear`: an attempt that
+        dies before all files of the task count as done leaves its blocks to
+        the next one.
+        """
+        twin = self.path.with_name(f"{self.part.name.removesuffix('.part')}.twin.part")
+        try:
+            try:
+                os.link(self.part, twin)
+            except OSError:  # not every file system has hard links
+                self.part.replace(self.path)
+                remove(self.part)  # its ledger
+            else:
+                twin.replace(self.path)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be given its name ({error}); check the folder") from error
+
+    def clear(self) -> None:
+        """Remove this attempt's ledger, and what earlier ones left; the last act, when the file counts as done."""
+        for part in {self.part, *parts_of(self.path)}:
+            remove(part)
 
     def _verify(self) -> None:
         with h5py.File(self.part, "r", locking=False) as file:
@@ -406,3 +347,6 @@ def _describe(target: h5py.Dataset, **attributes: str) -> None:
 def _attribute(target: Any, name: str, value: str) -> None:
     """Write text as netCDF's NC_CHAR, which every reader takes."""
     target.attrs[name] = np.bytes_(value.encode("utf-8")) if value else np.bytes_(b" ")
+
+
+__all__ = ["FILL", "LEVEL", "ProductFile", "encode", "lineage", "make_chunk", "start_writeback"]

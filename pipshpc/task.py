@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +15,8 @@ from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
 from pipshpc.grid import Grid, Window
 from pipshpc.schema import Record, convert
+
+BATCH_MIB = 96.0  # forcing of one batch of windows, per node
 
 
 class Step(Record, frozen=True):
@@ -55,9 +60,33 @@ class Sample(Record, frozen=True):
     start: str  # ISO 8601, UTC
     seconds: float
 
+    @property
+    def state(self) -> tuple[str, str, float]:
+        """What is read for it; samples of equal state share the memory."""
+        return self.first, self.second, self.weight
 
-class Task(Record, frozen=True):
-    """All that one job needs to know; plain data, so that it can be read, compared and sent."""
+
+def group_windows(
+    samples: Sequence[Sequence[Sample]], state_bytes: int, batch_mib: float = BATCH_MIB
+) -> list[list[int]]:
+    """Group windows so that the forcing of a group stays below `batch_mib`; at least one window each."""
+    groups: list[list[int]] = []
+    held: set[tuple[str, str, float]] = set()
+    for window, of_window in enumerate(samples):
+        states = {s.state for s in of_window}
+        if not groups or len(held | states) * state_bytes > batch_mib * (1 << 20):
+            groups.append([])
+            held = set()
+        groups[-1].append(window)
+        held |= states
+    return groups
+
+
+class Task(Record, frozen=True, dict=True):
+    """All that one job needs to know; plain data, so that it can be read, compared and sent.
+
+    Tasks of one plan share their recipe, cards and static fields.
+    """
 
     products: list[str]
     recipe: Recipe
@@ -79,30 +108,50 @@ class Task(Record, frozen=True):
     base_dir: str = "."
     output_dir: str = "products"
     campaign: str = ""
+    forcing_digests: list[str] = []  # of each of forcing.paths; the identity stands for them
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Sixteen hex digits that stand for everything that affects the result."""
-        plain = msgspec.to_builtins(self)
-        for key in ("base_dir", "output_dir", "campaign"):
-            del plain[key]
         # Where the files lie does not matter; what is in them does (forcing_identity).
-        del plain["forcing"]["paths"]
-        return xxhash.xxh3_64_hexdigest(msgspec.json.encode(plain, order="sorted"))
+        settings = msgspec.structs.replace(self.forcing, paths=["-"] if self.forcing.paths else [])
+        own = [getattr(self, name) for name in OWN]
+        return xxhash.xxh3_64_hexdigest(msgspec.json.encode([_common_digest(self), settings, *own], order="sorted"))
 
     @property
     def window(self) -> Window:
         """The part of the grid that is made."""
-        return Window(Grid.parse(self.grid), self.start, self.count)
+        return Window(_grid(self.grid), self.start, self.count)
 
     def path(self, product: str) -> Path:
         """Return where the file of `product` is published."""
         return Path(self.output_dir) / file_name(product, self)
 
 
+COMMON = ("products", "recipe", "cards", "kernels", "grid", "start", "count", "chunk", "period_s", "statics")
+OWN = ("windows", "samples", "forcing_identity", "forcing_title", "forcing_comment")
+_recent: deque[tuple[list[object], str]] = deque(maxlen=8)  # one for each chain that is being planned
+
+
+def _common_digest(task: Task) -> str:
+    """Return the digest of what tasks of one plan share; made once where they share the very objects."""
+    parts = [getattr(task, name) for name in COMMON]
+    for known, digest in _recent:
+        if all(a is b for a, b in zip(known, parts, strict=True)):
+            return digest
+    digest = xxhash.xxh3_128_hexdigest(msgspec.json.encode(msgspec.to_builtins(parts), order="sorted"))
+    _recent.append((parts, digest))
+    return digest
+
+
+@lru_cache(maxsize=32)
+def _grid(name: str) -> Grid:
+    return Grid.parse(name)
+
+
 def file_name(product: str, task: Task) -> str:
     """Return ``product_grid_period_date[_box].nc``."""
-    grid = Grid.parse(task.grid)
+    grid = _grid(task.grid)
     day = task.windows[0][:10].replace("-", "")
     hours, rest = divmod(task.period_s, 3600)
     period = f"{hours}h" if not rest else f"{task.period_s // 60}min"

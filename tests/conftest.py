@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,19 @@ import pytest
 
 GLOBE = (-180.0, -90.0, 180.0, 90.0)
 FILL = -32768
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests on the virtual cluster last: what is quick to fail comes first."""
+    items.sort(key=lambda item: item.get_closest_marker("lab") is not None)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say once for each reason how many tests it skipped."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(r.longrepr[2] if isinstance(r.longrepr, tuple) else r.longrepr) for r in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
 
 
 def write_sample(path, box=GLOBE, step=1.0, windows=8, gap=False, algorithm="prata1996-um1975", chunk=None):

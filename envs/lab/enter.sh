@@ -5,6 +5,8 @@
 # usage: enter.sh HOSTNAME HOSTS TMP|- SHARED COMMAND...
 set -eu
 hostname "$1"
+# Minimal systems have no such file, and a mount needs a place.
+[ -e /etc/hosts ] || echo "127.0.0.1 localhost" >/etc/hosts
 mount --bind "$2" /etc/hosts
 if [ "$3" != - ]; then
     IFS=: read -ra shared <<<"$4"

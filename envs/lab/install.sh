@@ -1,39 +1,80 @@
 #!/usr/bin/env bash
-# Installs what `pipshpc lab up` needs on Debian or Ubuntu, as root: Slurm, munge, MariaDB, Open MPI, iproute2.
-# Nothing is started: the lab runs its own daemons, from its own folder.
-# usage: install.sh [--check]     --check only names the missing programs; exit code 1 where there are any
+# Installs what `pipshpc lab up` needs on Debian or Ubuntu, as root: Slurm with PMIx, munge, MariaDB, Open MPI, iproute2.
+# Nothing is started: the lab runs its own daemons, from its own folder. Safe to run again, and after an interruption.
+# usage: install.sh [--check]     --check only says what is missing; exit code 1 where anything is
+# PIPSHPC_NO_APT, if not empty: never install system packages
 set -euo pipefail
 
-# program:package
-wanted="slurmctld:slurmctld slurmd:slurmd slurmdbd:slurmdbd sbatch:slurm-client sacct:slurm-client munged:munge
-mpiexec:openmpi-bin mariadbd:mariadb-server-core mariadb-install-db:mariadb-server-core mariadb:mariadb-client-core
-ip:iproute2 unshare:util-linux nsenter:util-linux"
+# program, or pattern of a file, and its package
+wanted="slurmctld slurmctld
+slurmd slurmd
+slurmdbd slurmdbd
+sbatch slurm-client
+sacct slurm-client
+/usr/lib/*/slurm*/mpi_pmix*.so slurm-wlm-basic-plugins
+/usr/lib/*/slurm*/accounting_storage_mysql.so slurm-wlm-mysql-plugin
+/usr/lib/*/libpmix.so.2 libpmix2
+munged munge
+mpiexec openmpi-bin
+mariadbd mariadb-server-core
+mariadb-install-db mariadb-server-core
+mariadb mariadb-client-core
+ip iproute2
+unshare util-linux
+nsenter util-linux
+mount mount"
 PATH=$PATH:/usr/sbin:/sbin
 
-programs=() packages=()
-for pair in $wanted; do
-    command -v "${pair%%:*}" >/dev/null && continue
-    programs+=("${pair%%:*}")
-    case " ${packages[*]-} " in *" ${pair##*:} "*) ;; *) packages+=("${pair##*:}") ;; esac
-done
-[ ${#programs[@]} -gt 0 ] || exit 0
-if [ "${1:-}" = --check ]; then
-    echo "missing: ${programs[*]}; on Debian: apt-get install --no-install-recommends ${packages[*]}"
-    exit 1
-fi
+# Fill `missing` (what is not there) and `packages` (what has it).
+look() {
+    local what package
+    missing=() packages=()
+    while read -r what package; do
+        if [[ $what == /* ]]; then compgen -G "$what" >/dev/null && continue; else command -v "$what" >/dev/null && continue; fi
+        missing+=("${what##*/}")
+        [[ " ${packages[*]-} " == *" $package "* ]] || packages+=("$package")
+    done <<<"$wanted"
+    [ ${#missing[@]} = 0 ]
+}
 
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "missing: ${programs[*]}; wanted: the packages ${packages[*]} (installing them takes root and apt-get)" >&2
+apt() { apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 "$@" </dev/null >>"$log" 2>&1; }
+
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+if look; then exit 0; fi
+advice="apt-get install --no-install-recommends ${packages[*]}"
+if [ "${1:-}" = --check ]; then
+    echo "missing: ${missing[*]}; on Debian: $advice"
     exit 1
 fi
-# The packages would start system-wide daemons; a policy of 101 forbids it, for the time of the installation.
+[ -z "${PIPSHPC_NO_APT:-}" ] || fail "missing: ${missing[*]}; PIPSHPC_NO_APT forbids to install them: $advice"
+command -v apt-get >/dev/null || fail "missing: ${missing[*]}; there is no apt-get here: install them by other means"
+[ "$(id -u)" = 0 ] || fail "missing: ${missing[*]}; as root: $advice"
+
+log=$(mktemp)
 policy=/usr/sbin/policy-rc.d
+made=""
+trap '[ -z "$made" ] || rm -f "$policy"; rm -f "$log"' EXIT
+# The packages would start system-wide daemons; a policy of 101 forbids it, for the time of the installation.
 if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
-    trap 'rm -f $policy' EXIT
+    made=1
 fi
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
 echo "installing ${packages[*]}" >&2
-apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null ||
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null; }
+# Lists may be missing, or name versions that are no longer offered; an earlier installation may have been cut short.
+apt-cache show "${packages[@]}" >/dev/null 2>&1 || apt update || true
+apt install --no-install-recommends "${packages[@]}" || {
+    dpkg --configure -a --force-confdef --force-confold </dev/null >>"$log" 2>&1 || true
+    apt update || true
+    apt install --no-install-recommends "${packages[@]}" || true
+}
+hash -r
+look || {
+    tail -n 15 "$log" >&2
+    fail "missing still: ${missing[*]}; could not be installed, see above; by hand: apt-get update; $advice"
+}

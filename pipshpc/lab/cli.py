@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,6 +21,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for machines in
 Cluster = Annotated[str, typer.Option("--cluster", help="Cluster; the first, or the only one, if not given.")]
 NodeName = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as in lab2.", show_default=False)]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Number of a job.", show_default=False)]
+JobSeconds = Annotated[int, typer.Option("--seconds", help="How long the job has left; Slurm looks every 30 s.")]
+RivalSeconds = Annotated[int, typer.Option("--seconds", help="How long the other job runs.")]
 Seconds = Annotated[float | None, typer.Option(help="Wait so long, then undo it; it stays until undone if not given.")]
 
 
@@ -78,7 +81,7 @@ def up(
 @app.command("status", epilog="Example: pipshpc lab status --json")
 def status(folder: Folder = None, as_json: AsJson = False) -> None:
     """Say what of the lab runs; exit code 4 where not all does."""
-    from pipshpc.lab.cluster import read_status
+    from pipshpc.lab.status import read_status
 
     found = read_status(_layout(folder))
     if as_json:
@@ -161,64 +164,18 @@ def shell(folder: Folder = None, cluster: Cluster = "", as_json: AsJson = False)
 
 @break_app.command("kill-rank", epilog="Example: pipshpc lab break kill-rank 12 --node lab2")
 def kill_rank(
-    job: JobId,
+    job: Annotated[str, typer.Argument(metavar="[JOB]", help="Number of a job; any if a task is named.")] = "",
     node: Annotated[str, typer.Option(help="Node to look on; any if not given.")] = "",
     rank: Annotated[int | None, typer.Option(help="Number of the rank; the last one if not given.")] = None,
+    step: Annotated[str, typer.Option(help="Number of the job's step; any if not given.")] = "",
+    task: Annotated[str, typer.Option(help="Id of a pipshpc task, or another word of the command line.")] = "",
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Kill one MPI rank of a running job (kill -9)."""
+    """Kill one MPI rank of a job, a step or a task (kill -9)."""
     from pipshpc.lab import faults
 
-    _tell(faults.kill_rank(_layout(folder), job, node, rank), as_json)
-
-
-@break_app.command("kill-slurmd", epilog="Example: pipshpc lab break kill-slurmd lab2")
-def kill_slurmd(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Kill a node's slurmd (kill -9); its job steps run on."""
-    from pipshpc.lab import faults
-
-    _tell(faults.kill_slurmd(_layout(folder), node), as_json)
-
-
-@break_app.command("start-slurmd", epilog="Example: pipshpc lab break start-slurmd lab2")
-def start_slurmd(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Start a slurmd that was killed."""
-    from pipshpc.lab import faults
-
-    _tell(faults.start_slurmd(_layout(folder), node), as_json)
-
-
-@break_app.command("power-off", epilog="Example: pipshpc lab break power-off lab3")
-def power_off(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Take a node's power: all that runs there is gone."""
-    from pipshpc.lab import faults
-
-    _tell(faults.power_off(_layout(folder), node), as_json)
-
-
-@break_app.command("power-on", epilog="Example: pipshpc lab break power-on lab3")
-def power_on(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Switch a node on again."""
-    from pipshpc.lab import faults
-
-    _tell(faults.power_on(_layout(folder), node), as_json)
-
-
-@break_app.command("cut-network", epilog="Example: pipshpc lab break cut-network lab3 --seconds 20")
-def cut_network(node: NodeName, seconds: Seconds = None, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Unplug a node's cable; what runs there runs on."""
-    from pipshpc.lab import faults
-
-    _tell(faults.cut_network(_layout(folder), node, seconds), as_json)
-
-
-@break_app.command("connect-network", epilog="Example: pipshpc lab break connect-network lab3")
-def connect_network(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Plug a node's cable in again."""
-    from pipshpc.lab import faults
-
-    _tell(faults.connect_network(_layout(folder), node), as_json)
+    _tell(faults.kill_rank(_layout(folder), job, node, rank, step=step, task=task), as_json)
 
 
 @break_app.command("fill-disk", epilog="Example: pipshpc lab break fill-disk --leave-kib 64")
@@ -237,82 +194,92 @@ def fill_disk(
     _tell(faults.fill_disk(_layout(folder), seconds, leave_kib), as_json)
 
 
-@break_app.command("free-disk", epilog="Example: pipshpc lab break free-disk")
-def free_disk(folder: Folder = None, as_json: AsJson = False) -> None:
-    """Remove what fill-disk wrote."""
-    from pipshpc.lab import faults
-
-    _tell(faults.free_disk(_layout(folder)), as_json)
-
-
-@break_app.command("stop-controller", epilog="Example: pipshpc lab break stop-controller --seconds 60")
-def stop_controller(
-    seconds: Seconds = None, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False
-) -> None:
-    """Stop slurmctld; jobs run on, commands fail."""
-    from pipshpc.lab import faults
-
-    _tell(faults.stop_controller(_layout(folder), cluster, seconds), as_json)
-
-
-@break_app.command("start-controller", epilog="Example: pipshpc lab break start-controller")
-def start_controller(cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False) -> None:
-    """Start a slurmctld that was stopped."""
-    from pipshpc.lab import faults
-
-    _tell(faults.restart_controller(_layout(folder), cluster), as_json)
-
-
-@break_app.command("preempt", epilog="Example: pipshpc lab break preempt 12 --seconds 10")
-def preempt(
+@break_app.command("requeue", epilog="Example: pipshpc lab break requeue 12")
+def requeue(
     job: JobId,
-    seconds: Annotated[int, typer.Option(help="How long the other job runs.")] = 5,
+    force: Annotated[bool, typer.Option("--force", help="Also a job that was submitted with --no-requeue.")] = False,
     cluster: Cluster = "",
     folder: Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a job of high take the nodes of a job of low."""
-    from pipshpc.lab import faults
-
-    _tell(faults.preempt(_layout(folder), job, cluster, seconds), as_json)
-
-
-@break_app.command("requeue", epilog="Example: pipshpc lab break requeue 12")
-def requeue(job: JobId, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False) -> None:
     """Put a running job back into the queue (scontrol requeue)."""
     from pipshpc.lab import faults
 
-    _tell(faults.requeue(_layout(folder), job, cluster), as_json)
+    _tell(faults.requeue(_layout(folder), job, cluster, force), as_json)
 
 
-@break_app.command("walltime", epilog="Example: pipshpc lab break walltime 12 --seconds 5")
-def walltime(
-    job: JobId,
-    seconds: Annotated[int, typer.Option(help="How long the job has left; Slurm looks every 30 s.")] = 1,
-    cluster: Cluster = "",
-    folder: Folder = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let a running job reach its time limit soon."""
-    from pipshpc.lab import faults
+class Fault(NamedTuple):
+    """A command whose arguments are those of its kind, and are handed to the function in their order."""
 
-    _tell(faults.shorten(_layout(folder), job, cluster, seconds), as_json)
+    name: str
+    kind: str
+    function: str  # of pipshpc.lab.faults
+    example: str
+    help: str
 
 
-@break_app.command("drain", epilog="Example: pipshpc lab break drain lab4")
-def drain(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Let a node finish its jobs and get no new ones."""
-    from pipshpc.lab import faults
+FAULTS = (
+    Fault("kill-slurmd", "node", "kill_slurmd", "lab2", "Kill a node's slurmd (kill -9); its job steps run on."),
+    Fault("start-slurmd", "node", "start_slurmd", "lab2", "Start a slurmd that was killed."),
+    Fault("power-off", "node", "power_off", "lab3", "Take a node's power: all that runs there is gone."),
+    Fault("power-on", "node", "power_on", "lab3", "Switch a node on again."),
+    Fault("drain", "node", "drain", "lab4", "Let a node finish its jobs and get no new ones."),
+    Fault("resume", "node", "resume", "lab4", "Give a drained or lost node back to the scheduler."),
+    Fault("cut-network", "link", "cut_network", "lab3 --seconds 20", "Unplug a node's cable; what runs there runs on."),
+    Fault("connect-network", "node", "connect_network", "lab3", "Plug a node's cable in again."),
+    Fault("free-disk", "lab", "free_disk", "", "Remove what fill-disk wrote."),
+    Fault(
+        "stop-controller", "outage", "stop_controller", "--seconds 60", "Stop slurmctld; jobs run on, commands fail."
+    ),
+    Fault("start-controller", "cluster", "restart_controller", "", "Start a slurmctld that was stopped."),
+    Fault("preempt", "rival", "preempt", "12 --seconds 10", "Let a job of high take the nodes of a job of low."),
+    Fault("walltime", "job", "shorten", "12 --seconds 40", "Let a running job reach its time limit soon."),
+)
 
-    _tell(faults.drain(_layout(folder), node), as_json)
+
+def _add_fault(fault: Fault) -> None:
+    """Make the command of one fault."""
+
+    def do(folder: Path | None, as_json: bool, *arguments: Any) -> None:
+        from pipshpc.lab import faults
+
+        _tell(getattr(faults, fault.function)(_layout(folder), *arguments), as_json)
+
+    def on_node(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
+        do(folder, as_json, node)
+
+    def on_link(node: NodeName, seconds: Seconds = None, folder: Folder = None, as_json: AsJson = False) -> None:
+        do(folder, as_json, node, seconds)
+
+    def on_lab(folder: Folder = None, as_json: AsJson = False) -> None:
+        do(folder, as_json)
+
+    def on_cluster(cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False) -> None:
+        do(folder, as_json, cluster)
+
+    def on_outage(
+        seconds: Seconds = None, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False
+    ) -> None:
+        do(folder, as_json, cluster, seconds)
+
+    def on_job(
+        job: JobId, seconds: JobSeconds = 1, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False
+    ) -> None:
+        do(folder, as_json, job, cluster, seconds)
+
+    def on_rival(
+        job: JobId, seconds: RivalSeconds = 5, cluster: Cluster = "", folder: Folder = None, as_json: AsJson = False
+    ) -> None:
+        do(folder, as_json, job, cluster, seconds)
+
+    kinds: dict[str, Callable[..., None]] = {"node": on_node, "link": on_link, "lab": on_lab, "job": on_job}
+    kinds |= {"cluster": on_cluster, "outage": on_outage, "rival": on_rival}
+    example = f"Example: pipshpc lab break {fault.name} {fault.example}".rstrip()
+    break_app.command(fault.name, help=fault.help, epilog=example)(kinds[fault.kind])
 
 
-@break_app.command("resume", epilog="Example: pipshpc lab break resume lab4")
-def resume(node: NodeName, folder: Folder = None, as_json: AsJson = False) -> None:
-    """Give a drained or lost node back to the scheduler."""
-    from pipshpc.lab import faults
-
-    _tell(faults.resume(_layout(folder), node), as_json)
+for one in FAULTS:
+    _add_fault(one)
 
 
 def _tell(done: Any, as_json: bool) -> None:

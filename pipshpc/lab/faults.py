@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipshpc.errors import SiteError, SpecError
 from pipshpc.lab import network
-from pipshpc.lab.cluster import (
+from pipshpc.lab.daemons import (
     await_controller,
     controller,
     node_processes,
@@ -27,7 +27,7 @@ from pipshpc.lab.cluster import (
     start_node,
 )
 from pipshpc.lab.layout import Layout, Node
-from pipshpc.lab.process import read_environment, run, wait_until
+from pipshpc.lab.process import read_command, read_environment, run, wait_until
 from pipshpc.schema import Record
 
 FIRST_SPECIAL_STEP = 0xFFFFFFF0  # batch script, allocation and the like are steps with numbers from here
@@ -46,38 +46,72 @@ class Done(Record, frozen=True):
 # ---- processes
 
 
+class Rank(NamedTuple):
+    """A task of a job step, in Slurm's sense: one rank."""
+
+    node: Node
+    job: str
+    step: str
+    number: int
+    pid: int  # as the host counts
+    command: str
+
+
+def list_ranks(layout: Layout, node: Node) -> list[Rank]:
+    """Return the ranks that run on a node, of all steps; each once, though a shell may stand around it."""
+    found: dict[tuple[str, str, int], Rank] = {}
+    for pid in node_processes(layout, node):
+        settings = read_environment(pid)
+        job, step, rank = (settings.get(f"SLURM_{name}", "") for name in ("JOB_ID", "STEP_ID", "PROCID"))
+        if job and step.isdigit() and int(step) < FIRST_SPECIAL_STEP and rank.isdigit():
+            # Parents come first: the program itself remains.
+            found[job, step, int(rank)] = Rank(node, job, step, int(rank), pid, read_command(pid))
+    return list(found.values())
+
+
 def find_ranks(layout: Layout, job: str, node: Node) -> dict[int, int]:
     """Return {rank: pid as the host counts} of a job's tasks on a node."""
-    ranks: dict[int, int] = {}
-    for pid in node_processes(layout, node):
-        found = read_environment(pid)
-        step, rank = found.get("SLURM_STEP_ID", ""), found.get("SLURM_PROCID", "")
-        if found.get("SLURM_JOB_ID") == job and step.isdigit() and int(step) < FIRST_SPECIAL_STEP and rank.isdigit():
-            ranks[int(rank)] = pid  # parents come first: the program itself remains, not the shell around it
-    return ranks
+    return {r.number: r.pid for r in list_ranks(layout, node) if r.job == job}
 
 
-def kill_rank(layout: Layout, job: str, node: str = "", rank: int | None = None) -> Done:
-    """Kill one rank of a job by SIGKILL: that of the number, else the last one, on the node, else on any.
+def kill_rank(
+    layout: Layout, job: str = "", node: str = "", rank: int | None = None, *, step: str = "", task: str = ""
+) -> Done:
+    """Kill one rank by SIGKILL.
+
+    Parameters
+    ----------
+    job, step : whose ranks are meant; any if empty
+    node : where to look; everywhere if empty
+    rank : its number; the last one if None
+    task : a word of the rank's command line, such as the id of a pipshpc task
 
     Raises
     ------
+    SpecError
+        Neither job nor task is named.
     SiteError
-        No such rank runs.
+        No such rank runs, or ranks of several steps do.
     """
+    if not job and not task:
+        raise SpecError("found neither a job nor a task; name one: JOB, or --task with the id of the task")
     nodes = [layout.find_node(node)] if node else layout.all_nodes()
-    found = {r: (n, pid) for n in nodes for r, pid in find_ranks(layout, job, n).items()}
-    if not found or (rank is not None and rank not in found):
-        there = f"ranks {', '.join(map(str, sorted(found)))}" if found else "no rank"
+    ranks = [r for n in nodes for r in list_ranks(layout, n) if job in ("", r.job) and step in ("", r.step)]
+    ranks = sorted((r for r in ranks if task in r.command), key=lambda r: r.number)
+    chosen = ranks[-1:] if rank is None else [r for r in ranks if r.number == rank]
+    named = ", ".join(f"{what} {name}" for what, name in (("job", job), ("step", step), ("task", task)) if name)
+    if not chosen:
+        there = f"ranks {', '.join(str(r.number) for r in ranks)}" if ranks else "no rank"
         where = f"on {node}" if node else "on any node"
-        raise SiteError(f"job {job}: {there} found {where}; wait until it runs, see squeue --steps")
-    chosen = max(found) if rank is None else rank
-    where_it_ran, pid = found[chosen]
-    os.kill(pid, signal.SIGKILL)
-    facts = {"job": job, "rank": chosen, "node": where_it_ran.name, "pid": pid}
-    return Done(
-        fault="kill-rank", target=job, did=f"killed rank {chosen} of job {job} on {where_it_ran.name}", facts=facts
-    )
+        raise SiteError(f"{named}: {there} found {where}; wait until it runs, see squeue --steps")
+    if rank is not None and len(chosen) > 1:
+        steps = ", ".join(f"{r.job}.{r.step}" for r in chosen)
+        raise SiteError(f"{named}: steps {steps} have a rank {rank}; say which by --step or --task")
+    victim = chosen[-1]
+    os.kill(victim.pid, signal.SIGKILL)
+    facts = {"job": victim.job, "step": victim.step, "rank": victim.number, "node": victim.node.name, "pid": victim.pid}
+    did = f"killed rank {victim.number} of job {victim.job} on {victim.node.name}"
+    return Done(fault="kill-rank", target=job or task, did=did, facts=facts)
 
 
 def kill_slurmd(layout: Layout, name: str) -> Done:
@@ -220,10 +254,23 @@ def preempt(layout: Layout, job: str, cluster: str = "", seconds: int = 5) -> Do
     return Done(fault="preempt", target=job, did=f"job {by} took {nodes} from job {job} for {seconds} s", facts=facts)
 
 
-def requeue(layout: Layout, job: str, cluster: str = "") -> Done:
-    """Put a running job back into the queue."""
-    run(["scontrol", "requeue", job], SLURM_CONF=str(layout.conf(layout.find_cluster(cluster))))
-    return Done(fault="requeue", target=job, did=f"put job {job} back into the queue")
+def requeue(layout: Layout, job: str, cluster: str = "", force: bool = False) -> Done:
+    """Put a running job back into the queue; with `force` also one that was submitted with --no-requeue.
+
+    Raises
+    ------
+    SiteError
+        Slurm refuses, because the job does not run or is not to be started again.
+    """
+    conf = str(layout.conf(layout.find_cluster(cluster)))
+    if force:
+        run(["scontrol", "update", f"JobId={job}", "Requeue=1"], SLURM_CONF=conf)
+    try:
+        run(["scontrol", "requeue", job], SLURM_CONF=conf)
+    except SiteError as error:
+        advice = "it was submitted with --no-requeue; --force requeues it all the same"
+        raise SiteError(f"{error}; {advice}" if "disabled" in str(error) else str(error)) from error
+    return Done(fault="requeue", target=job, did=f"put job {job} back into the queue", facts={"force": force})
 
 
 def shorten(layout: Layout, job: str, cluster: str = "", seconds: int = 1) -> Done:

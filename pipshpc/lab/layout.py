@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 import msgspec
+import yaml
 
 from pipshpc.errors import SiteError, SpecError
 from pipshpc.schema import Record, convert
@@ -128,6 +129,11 @@ class Layout(Record, frozen=True):
         """Return the folder of one cluster: configuration, state, logs."""
         return self.path / "clusters" / cluster
 
+    @property
+    def sites(self) -> Path:
+        """Folder of the clusters' site files."""
+        return self.path / "sites"
+
     def conf(self, cluster: str) -> Path:
         """Return the slurm.conf of a cluster."""
         return self.cluster_folder(cluster) / "slurm.conf"
@@ -225,6 +231,22 @@ def slurm_conf(layout: Layout, cluster: str, host_cpus: int) -> str:
 def slurmdbd_conf(layout: Layout) -> str:
     """Return the slurmdbd.conf of the lab."""
     return _fill("slurmdbd.conf.in", **_values(layout))
+
+
+def site_text(layout: Layout, cluster: str) -> str:
+    """Return the site file of a cluster: envs/sites/lab.yaml with the name and the sizes of this one."""
+    path = TEMPLATES.with_name("sites") / "lab.yaml"
+    site = yaml.safe_load(path.read_text())
+    site["name"] = cluster
+    site["title"] = f"Virtual Slurm cluster {cluster}: {layout.nodes} nodes of {layout.cpus} cores"
+    site["cores"] = layout.cpus
+    site["memory_gib"] = layout.memory_mib * 10 // 1024 / 10
+    site["scratch"] = str(layout.scratch)
+    own = site["scheduler"]
+    own["max_nodes"], own["block_nodes"] = layout.nodes, min(own["block_nodes"], layout.nodes)
+    # Without accounts, clusters do not know of each other, and each is reached by its SLURM_CONF alone.
+    own["cluster"] = cluster if len(layout.clusters) > 1 and layout.accounting else ""
+    return f"# Written by `pipshpc lab up`.\n{yaml.safe_dump(site, sort_keys=False)}"
 
 
 def hosts_text(layout: Layout) -> str:

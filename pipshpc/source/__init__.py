@@ -21,6 +21,8 @@ def open_source(
     start: np.datetime64 | str | None = None,
     end: np.datetime64 | str | None = None,
     wanted: Sequence[str] | None = None,
+    gaps: bool = False,
+    pass_over: bool = False,
 ) -> Source:
     """Open the forcing of a campaign.
 
@@ -33,6 +35,8 @@ def open_source(
     wanted : canonical names that must be there, on one grid and at the same
         times; without it every variable that the first one's grid and times
         allow is offered
+    gaps, pass_over : of `FileSource`: times may be missing, and the period is
+        not tested; files that cannot be read are passed over
 
     Returns
     -------
@@ -58,14 +62,14 @@ def open_source(
         return source
     from pipshpc.source.files import FileSource
 
-    files = FileSource(spec, Path(base_dir), wanted)
+    files = FileSource(spec, Path(base_dir), wanted, gaps, pass_over)
     try:
         if spec.hold and files.times.size != 1:
             raise InputError(
                 f"{files.title} holds {files.times.size} times, but 'hold: true' holds one state over the period; "
                 "give a file of one time, or drop 'hold'"
             )
-        if start is not None and end is not None:
+        if start is not None and end is not None and not gaps:
             files.select(_seconds(start), _seconds(end))
     except InputError:
         files.close()

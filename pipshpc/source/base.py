@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc.errors import InputError
+from pipshpc.offer import Holdings
 from pipshpc.source.reader import Float32Array, Times
 from pipshpc.sourcegrid import SourceGrid
 
@@ -40,6 +41,7 @@ class Source(ABC):
     identity : hex digest of what the input holds
     title, comment : plain words for metadata
     hold : one state for all times
+    holdings : which file gives what; empty where there are none
     """
 
     variables: tuple[str, ...]
@@ -51,6 +53,7 @@ class Source(ABC):
     title: str
     comment: str
     hold: bool = False
+    holdings: Holdings = Holdings()
 
     @abstractmethod
     def read(self, name: str, index: int) -> Float32Array:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pipshpc.errors import InputError
 from pipshpc.source.cf import CfReader, Packing, Variable, unpack
+from pipshpc.source.handles import HANDLES
 from pipshpc.source.reader import Float32Array
 
 TYPES = {1: "i1", 2: "S1", 3: "i2", 4: "i4", 5: "f4", 6: "f8", 7: "u1", 8: "u2", 9: "u4", 10: "i8", 11: "u8"}
@@ -51,11 +52,11 @@ class ClassicReader(CfReader):
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+        self.path = path
         try:
-            entries, self._records = _Header(self._file).read()
+            entries, self._records = _Header(self._opened()).read()
         except (ValueError, KeyError, UnicodeDecodeError, OverflowError, MemoryError) as error:
-            self._file.close()
+            self.close()
             raise InputError(f"{path}: truncated or damaged netCDF-3 header: {error}; get the file again") from error
         recorded = [e for e in entries if e.record]
         # Records are padded to 4 bytes, unless there is only one variable with records.
@@ -65,7 +66,7 @@ class ClassicReader(CfReader):
         try:
             self.validate()
         except InputError:
-            self._file.close()
+            self.close()
             raise
 
     def validate(self) -> None:
@@ -84,12 +85,16 @@ class ClassicReader(CfReader):
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        HANDLES.drop(self)
+
+    def _opened(self) -> Any:
+        return HANDLES.take(self, lambda: self.path.open("rb"))
 
     def _variable(self, entry: _Entry) -> Variable:
         def bytes_at(offset: int, count: int) -> npt.NDArray[Any]:
-            self._file.seek(offset)
-            data = self._file.read(count * entry.dtype.itemsize)
+            file = self._opened()
+            file.seek(offset)
+            data = file.read(count * entry.dtype.itemsize)
             if len(data) != count * entry.dtype.itemsize:
                 raise InputError(f"{self.path}: variable '{entry.name}': the file ends within the data")
             return np.frombuffer(data, entry.dtype)

@@ -9,10 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from pipshpc.errors import InputError
 from pipshpc.forcing import Forcing, check_names
+from pipshpc.offer import NOWHERE, Holdings
 from pipshpc.source.base import FieldInfo, Source, minutes
 from pipshpc.source.identity import file_digest
 from pipshpc.source.names import Quantity, conversion, find_quantity, quantities
@@ -77,8 +79,9 @@ def open_reader(path: Path) -> Reader:
 class _Series:
     """One canonical variable over all files: which find and index gives each time."""
 
-    def __init__(self, name: str, quantity: Quantity, finds: list[Found]) -> None:
+    def __init__(self, name: str, quantity: Quantity, finds: list[Found], gaps: bool) -> None:
         self.name = name
+        self._gaps = gaps
         self.limits = quantity.limits
         self.static = finds[0].times is None or (name in UNCHANGING and _one_time(finds))
         self.finds = finds[:1] if self.static else finds
@@ -105,7 +108,7 @@ class _Series:
                 raise InputError(f"time {t} of '{self.finds[i].native}' is there {where}; give each time once")
         times = np.array([row[0] for row in rows], "datetime64[s]")
         steps = np.diff(times)
-        if steps.size and np.any(steps != steps.min()):
+        if steps.size and np.any(steps != steps.min()) and not self._gaps:
             at = int(np.flatnonzero(steps != steps.min())[0])
             raise InputError(
                 f"time axis of '{self.finds[rows[at][1]].native}' has a gap: after {times[at]} "
@@ -114,8 +117,19 @@ class _Series:
             )
         return times, [(i, k) for _, i, k in rows]
 
+    def numbers(self, times: Times) -> npt.NDArray[np.int32]:
+        """For each of some times the position among this series' own; `NOWHERE` where it has none."""
+        if self.static:
+            return np.zeros(times.size, np.int32)
+        at = np.minimum(np.searchsorted(self.times, times), self.times.size - 1)
+        return np.where(self.times[at] == times, at, NOWHERE).astype(np.int32)
+
+    def paths(self) -> list[Path]:
+        """File of each of the series' own times."""
+        return [self.finds[which].path for which, _ in self.order]
+
     def read(self, index: int) -> Float32Array:
-        which, within = self.order[0 if self.static else index]
+        which, within = self.order[index]
         scale, offset = self.scale[which]
         field = self.finds[which].read(within, scale, offset)
         if self.limits is not None:
@@ -134,6 +148,9 @@ class FileSource(Source):
     wanted : canonical names that must be there; their times and grid are the
         source's. Without it, those of the first variable found are, and
         variables on other times or another grid are left out.
+    gaps : times may be missing, and may differ between variables: a campaign
+        that waits for its input, or the files of one task, which the plan chose
+    pass_over : leave out files that cannot be read, and note them in `holdings`
 
     Raises
     ------
@@ -143,24 +160,41 @@ class FileSource(Source):
         `spec.variables` names unknown quantities.
     """
 
-    def __init__(self, spec: Forcing, base: Path, wanted: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Forcing,
+        base: Path,
+        wanted: Sequence[str] | None = None,
+        gaps: bool = False,
+        pass_over: bool = False,
+    ) -> None:
         check_names(spec, list(quantities()))
         self.paths = expand(spec.paths, base)
-        self._spec = spec
+        self._spec, self._gaps = spec, gaps
         self._readers: list[Reader] = []
+        unreadable: dict[str, str] = {}
         self._series: dict[str, _Series] = {}
         self._left_out: dict[str, str] = {}
         try:
             for path in self.paths:
-                self._readers.append(open_reader(path))
+                try:
+                    self._readers.append(open_reader(path))
+                except InputError as error:
+                    if not pass_over:
+                        raise
+                    unreadable[str(path)] = str(error)
+            if not self._readers:
+                raise InputError(next(iter(unreadable.values())))
+            self.paths = [reader.path for reader in self._readers]
             for name in quantities():
                 self._add(name)
             self._settle(wanted)
         except Exception:
             self.close()
             raise
-        digests = sorted(file_digest(path) for path in self.paths)
-        self.identity = xxhash.xxh3_128_hexdigest(" ".join(digests).encode())
+        digests = [file_digest(path) for path in self.paths]
+        self.identity = xxhash.xxh3_128_hexdigest(" ".join(sorted(digests)).encode())
+        self.holdings = self._holdings(digests, unreadable)
         self.hold = spec.hold
         self.title = (
             self.paths[0].name if len(self.paths) == 1 else f"{self.paths[0].name} and {len(self.paths) - 1} more"
@@ -173,7 +207,10 @@ class FileSource(Source):
             self.need(name)
         if not -self.times.size <= index < self.times.size:
             raise InputError(f"{self.title}: time index {index} of {self.times.size}")
-        return self._series[name].read(index % self.times.size)
+        at = int(self._numbers[name][index])
+        if at == NOWHERE:
+            raise InputError(f"{self.title}: holds no '{name}' for {self.times[index]}")
+        return self._series[name].read(at)
 
     def need(self, *names: str) -> None:
         """Raise `InputError` where one of `names` cannot be read from these files."""
@@ -210,20 +247,20 @@ class FileSource(Source):
             for mean in kinds:
                 part = [f for found in finds for f in found if (f.mean_s > 0) == mean]
                 title = f"{name}_mean" if mean and len(kinds) > 1 else name
-                self._series[title] = _Series(name, quantity, part)
+                self._series[title] = _Series(name, quantity, part, self._gaps)
         except InputError as error:
             # Only an error if somebody wants this variable.
             self._left_out[name] = str(error)
 
     def _settle(self, wanted: Sequence[str] | None) -> None:
         """Fix times and grid, and leave out what does not share them."""
+        self._chosen = bool(wanted)
         if wanted:
             self.need(*wanted)
         lead = self._lead(wanted)
         self.grid = lead.finds[0].grid
         moving = lead if not lead.static else None
         self.times = moving.times if moving else np.array([], "datetime64[s]")
-        self.step = self.times[1] - self.times[0] if self.times.size > 1 else None
         for name, series in list(self._series.items()):
             reason = self._differs(series, lead)
             if reason and wanted and name in wanted:
@@ -231,6 +268,10 @@ class FileSource(Source):
             if reason:
                 self._left_out[name] = reason
                 del self._series[name]
+        if self._gaps and moving:
+            self.times = np.unique(np.concatenate([s.times for s in self._series.values() if not s.static]))
+        self.step = np.diff(self.times).min() if self.times.size > 1 else None
+        self._numbers = {name: series.numbers(self.times) for name, series in self._series.items()}
         if not self.times.size:
             raise InputError(f"{self.paths[0]}: holds no variable with a time; a time coordinate is wanted")
         self.variables = tuple(self._series)
@@ -259,12 +300,23 @@ class FileSource(Source):
             )
         if series.static or np.array_equal(series.times, lead.times):
             return ""
+        if self._gaps and (self._chosen or _in_step(series.times, lead.times)):
+            return ""
         odd = np.setxor1d(series.times, lead.times)[0]
         has, lacks = (one, main) if odd in series.times else (main, one)
         return (
             f"'{one.native}' in {one.path} and '{main.native}' in {main.path} have different times: {odd} is there for "
             f"'{has.native}' but not for '{lacks.native}'; give the same times of both"
         )
+
+    def _holdings(self, digests: list[str], unreadable: dict[str, str]) -> Holdings:
+        number = {path: k for k, path in enumerate(self.paths)}
+        holders = {}
+        for name, series in self._series.items():
+            of_time = np.array([number[path] for path in series.paths()], np.int32)
+            at = self._numbers[name]
+            holders[name] = np.where(at == NOWHERE, NOWHERE, of_time[at]).astype(np.int32)
+        return Holdings(tuple(map(str, self.paths)), tuple(digests), holders, unreadable)
 
     def _info(self, name: str, series: _Series) -> FieldInfo:
         quantity, found = find_quantity(series.name), series.finds[0]
@@ -288,6 +340,13 @@ class FileSource(Source):
                 "its state is held over the whole period while the sun moves"
             )
         return "; ".join(parts)
+
+
+def _in_step(times: Times, others: Times) -> bool:
+    """Whether two incomplete time axes can be parts of one: the same spacing, and no shift between them."""
+    steps = [np.diff(t).min() for t in (times, others) if t.size > 1]
+    shift = times[0] - others[0]
+    return len(set(steps)) < 2 and all(shift % step == np.timedelta64(0, "s") for step in steps)
 
 
 def _one_time(finds: list[Found]) -> bool:

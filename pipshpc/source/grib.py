@@ -13,6 +13,7 @@ import numpy as np
 from pipshpc.errors import InputError
 from pipshpc.forcing import Native
 from pipshpc.source.eccodeslib import eccodes
+from pipshpc.source.handles import HANDLES
 from pipshpc.source.names import Quantity, Selector
 from pipshpc.source.reader import Float32Array, Found
 from pipshpc.sourcegrid import SourceGrid, lonlat_grid
@@ -55,12 +56,11 @@ class GribReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("rb")
         self._grids: dict[str, tuple[SourceGrid, _Layout]] = {}
         try:
             self.messages = [self._index(offset, length) for offset, length in spans(path)]
         except Exception:
-            self._file.close()
+            self.close()
             raise
 
     def find(self, quantity: Quantity, stated: Native | None) -> list[Found]:
@@ -90,7 +90,7 @@ class GribReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        HANDLES.drop(self)
 
     def _found(self, messages: list[Message], units: str) -> Found:
         sections = {m.section for m in messages}
@@ -162,9 +162,10 @@ class GribReader:
 
     @contextlib.contextmanager
     def _handle(self, offset: int, length: int) -> Iterator[int]:
-        self._file.seek(offset)
+        file = HANDLES.take(self, lambda: self.path.open("rb"))
+        file.seek(offset)
         try:
-            handle = eccodes.codes_new_from_message(self._file.read(length))
+            handle = eccodes.codes_new_from_message(file.read(length))
         except eccodes.CodesInternalError as error:
             raise InputError(f"{self.path}: message at byte {offset} is no readable GRIB: {error}") from error
         try:

@@ -14,6 +14,7 @@ from isal import isal_zlib
 
 from pipshpc.errors import InputError
 from pipshpc.source.cf import CfReader, Packing, Variable, unpack
+from pipshpc.source.handles import HANDLES
 from pipshpc.source.reader import Float32Array
 
 DEFLATE_ERROR: Any = isal_zlib.error
@@ -40,10 +41,7 @@ class Hdf5Reader(CfReader):
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._file = h5py.File(path, "r", locking=False)
-        except OSError as error:
-            raise InputError(f"{path}: truncated or damaged HDF5: {error}; get the file again") from error
+        self.path = path
         self._kept: OrderedDict[tuple[str, tuple[int, ...]], npt.NDArray[np.uint8]] = OrderedDict()
         variables: dict[str, Variable] = {}
 
@@ -52,9 +50,9 @@ class Hdf5Reader(CfReader):
                 variables[name] = self._variable(name, item)
 
         try:
-            self._file.visititems(visit)
+            self._opened().visititems(visit)
         except (OSError, RuntimeError, KeyError) as error:
-            self._file.close()
+            self.close()
             raise InputError(f"{path}: damaged HDF5: {error}; get the file again") from error
         super().__init__(path, variables)
 
@@ -64,13 +62,23 @@ class Hdf5Reader(CfReader):
     def close(self) -> None:
         """Close the file."""
         self._kept.clear()
-        self._file.close()
+        HANDLES.drop(self)
+
+    def _opened(self) -> Any:
+        return HANDLES.take(self, self._start)
+
+    def _start(self) -> Any:
+        try:
+            return h5py.File(self.path, "r", locking=False)
+        except OSError as error:
+            raise InputError(f"{self.path}: truncated or damaged HDF5: {error}; get the file again") from error
 
     def _variable(self, name: str, dataset: Any) -> Variable:
         attrs = {k: _plain(v) for k, v in dataset.attrs.items() if k not in INTERNAL}
         direct = _direct(dataset)
 
         def plane(place: tuple[int, ...], packing: Packing, flip: bool) -> Float32Array:
+            dataset = self._opened()[name]
             try:
                 if direct:
                     return self._tiles(name, dataset, place, packing, flip)
@@ -81,7 +89,9 @@ class Hdf5Reader(CfReader):
                     f"{self.path}: variable '{name}'{at}: damaged data: {error}; get the file again"
                 ) from error
 
-        return Variable(name, _dims(name, dataset), dataset.shape, dataset.dtype, attrs, lambda: dataset[()], plane)
+        return Variable(
+            name, _dims(name, dataset), dataset.shape, dataset.dtype, attrs, lambda: self._opened()[name][()], plane
+        )
 
     def _tiles(self, name: str, dataset: Any, place: tuple[int, ...], packing: Packing, flip: bool) -> Float32Array:
         """Read a field chunk by chunk, past HDF5's filter pipeline: two to three times faster."""

@@ -1,8 +1,10 @@
 """A lab of its own for the tests: 4 nodes, with accounting, in the build folder."""
 
+import functools
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,15 +17,27 @@ from pipshpc.slurm import Cluster, poll
 ROOT = Path(__file__).parents[2]
 
 
+# All that the lab asks of the kernel, tried in spaces of its own, which are gone with the command.
+TRIAL = """set -e
+mount -t tmpfs -o size=1m trial /dev/shm
+ip link add name trialbr type bridge
+ip link add name trialv type veth peer name trialw
+hostname trial
+"""
+
+
+@functools.cache
 def why_not():
     """Return why no lab can be brought up here; empty where it can."""
     if os.geteuid() != 0:
-        return "needs root"
+        return "the virtual cluster needs root"
     check = subprocess.run([template("install.sh"), "--check"], capture_output=True, text=True, check=False)
     if check.returncode:
-        return f"{check.stdout.strip()} (envs/lab/install.sh)"
-    spaces = subprocess.run(["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "true"], check=False)
-    return "the kernel gives no namespaces" if spaces.returncode else ""
+        return f"{check.stdout.strip()} (or envs/lab/install.sh)"
+    spaces = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "bash", "-c", TRIAL]
+    tried = subprocess.run(spaces, capture_output=True, text=True, check=False)
+    said = " ".join(tried.stderr.split()) or f"exit code {tried.returncode}"
+    return f"the virtual cluster needs namespaces, mounts and bridges of the kernel: {said}" if tried.returncode else ""
 
 
 @pytest.fixture(scope="session")
@@ -71,12 +85,36 @@ def call(lab, *words):
     return done.stdout.strip()
 
 
+def sbatch(lab, *words, path="", cwd=ROOT):
+    """Submit a batch file, with the Python of the tests or what is in `path` on its PATH, and return its number."""
+    path = path or str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["sbatch", "--parsable", f"--output={lab.path}/log/job-%j.log", *words],
+        cwd=cwd,
+        env={**environment(lab), "PATH": f"{path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def wait_until(true, patience_s=60):
+    """Wait until `true()` is."""
+    deadline = time.monotonic() + patience_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 @pytest.fixture
 def cluster(lab):
     return Cluster(conf=str(lab.conf("lab")), timeout_s=10)
 
 
-def wait_for(cluster, job, *states, patience_s=40):
+def wait_for(cluster, job, *states, patience_s=90):
     """Wait until a job is in one of the states, and return what is known of it."""
     deadline = time.monotonic() + patience_s
     while (state := poll(cluster, [job])[job]).state not in states:

@@ -1,25 +1,23 @@
 """One task on several nodes says the same as on one rank; the batch file works as it is."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from pipshpc.catalogue import is_complete
 from pipshpc.digest import content_digest
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
+from pipshpc.notes import Report
 from pipshpc.plan import plan
-from pipshpc.run import Report
 from pipshpc.schema import parse_yaml
 from pipshpc.site import launch_command, load_site
 from pipshpc.slurm import Job, sbatch_text, submit
+from pipshpc.survey import survey
 from pipshpc.task import write_task
-from tests.lab.conftest import ROOT, call, environment, wait_for
+from tests.lab.conftest import ROOT, call, sbatch, wait_for
 from tests.mpi.conftest import write_forcing
 from tests.unit.test_plan import campaign
 
@@ -53,25 +51,6 @@ def alone(make_task):
     return [content_digest(task.path(p)) for p in task.products]
 
 
-def path_with_python():
-    """Return a PATH on which `python` is the one that runs the tests."""
-    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-
-
-def sbatch(lab, *words):
-    done = subprocess.run(
-        ["sbatch", "--parsable", f"--output={lab.path}/log/job-%j.log", *words],
-        cwd=ROOT,
-        env={**environment(lab), "PATH": path_with_python()},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def said(lab, job):
     return (lab.path / "log" / f"job-{job}.log").read_text()
 
@@ -83,7 +62,7 @@ def test_the_batch_file_gives_the_same_content_on_several_nodes(
     task, path = make_task("spread")
     options = [f"--nodes={nodes}", f"--ntasks-per-node={per_node}", f"--cpus-per-task={threads}"]
     job = sbatch(lab, *options, "jobs/task.sbatch", str(path))
-    state = wait_for(cluster, job, "COMPLETED", "FAILED", patience_s=90)
+    state = wait_for(cluster, job, "COMPLETED", "FAILED")
     assert state.state == "COMPLETED", said(lab, job)
     report = parse_yaml(path.with_suffix(".report").read_text(), Report, "report")
     assert (report.ranks, report.threads) == (nodes * per_node, threads)
@@ -102,7 +81,7 @@ def test_the_text_of_the_site_does_the_same(lab, cluster, make_task, alone):
         setup=[f"cd {ROOT}"],
     )
     number = submit(cluster, sbatch_text(load_site("lab"), job), f"{task.id}/1")
-    assert wait_for(cluster, number, "COMPLETED", "FAILED", patience_s=60).state == "COMPLETED", said(lab, number)
+    assert wait_for(cluster, number, "COMPLETED", "FAILED").state == "COMPLETED", said(lab, number)
     assert [content_digest(task.path(p)) for p in task.products] == alone
 
 
@@ -110,7 +89,7 @@ def test_the_batch_file_works_with_nothing_but_the_environment(lab, cluster):
     job = sbatch(lab, "jobs/task.sbatch")
     folder = ROOT / "products" / f"try-{job}"
     try:
-        state = wait_for(cluster, job, "COMPLETED", "FAILED", patience_s=90)
+        state = wait_for(cluster, job, "COMPLETED", "FAILED")
         assert state.state == "COMPLETED", said(lab, job)
         assert [p.name for p in folder.glob("*.nc")] == ["rlds_0.25deg_3h_20060401.nc"]
     finally:
@@ -121,7 +100,7 @@ def test_a_bad_task_file_is_one_sentence(lab, cluster, tmp_path):
     path = lab.path / "bad.json"
     path.write_text("{}")
     job = sbatch(lab, "jobs/task.sbatch", str(path))
-    state = wait_for(cluster, job, "FAILED", patience_s=60)
+    state = wait_for(cluster, job, "FAILED")
     assert state.exit_code == 2
     assert "error: " in said(lab, job) and "Traceback" not in said(lab, job)
     assert call(lab, "squeue", "-h") == ""

@@ -8,15 +8,15 @@ import netCDF4
 import numpy as np
 import pytest
 
-from pipshpc.flow import survey
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
 from pipshpc.site import launch_command, launch_environment, load_site
+from pipshpc.survey import survey
 from pipshpc.task import write_task
 from tests.unit.test_plan import campaign
 
 
-def write_forcing(path, steps=24, step_h=1, seed=3):
+def write_forcing(path, steps=24, step_h=1, seed=3, first_h=0, names=("t2m", "d2m", "tcc"), spread=1.0):
     """Write an ERA5-like file of 5 degrees, packed, north to south, 0..360."""
     rng = np.random.default_rng(seed)
     with netCDF4.Dataset(path, "w") as file:
@@ -24,7 +24,7 @@ def write_forcing(path, steps=24, step_h=1, seed=3):
             file.createDimension(name, size)
         time = file.createVariable("time", "i4", ("time",))
         time.units = "hours since 2019-02-02 00:00:00"
-        time[:] = np.arange(steps) * step_h
+        time[:] = first_h + np.arange(steps) * step_h
         for name, units, values in (
             ("latitude", "degrees_north", np.linspace(90, -90, 37)),
             ("longitude", "degrees_east", np.arange(72) * 5.0),
@@ -32,14 +32,18 @@ def write_forcing(path, steps=24, step_h=1, seed=3):
             axis = file.createVariable(name, "f4", (name,))
             axis.units = units
             axis[:] = values
-        for name, units, middle, spread in (
+        for name, units, middle, width in (
             ("t2m", "K", 280.0, 8.0),
             ("d2m", "K", 272.0, 6.0),
             ("tcc", "1", 0.5, 0.2),
         ):
-            values = middle + spread * rng.normal(size=(steps, 37, 72))
-            data = file.createVariable(name, "i2", ("time", "latitude", "longitude"), zlib=True, fill_value=-32767)
-            data.units, data.scale_factor, data.add_offset = units, spread / 4000, middle
+            if name not in names:
+                continue
+            values = middle + spread * width * rng.normal(size=(steps, 37, 72))
+            data = file.createVariable(
+                name, "i2", ("time", "latitude", "longitude"), zlib=True, fill_value=-32767, chunksizes=(1, 37, 72)
+            )
+            data.units, data.scale_factor, data.add_offset = units, width / 4000, middle
             data[:] = np.clip(values, 0, 1) if name == "tcc" else values
     return path
 
@@ -66,12 +70,12 @@ def make_task(forcing_file, tmp_path):
 def start_ranks(tmp_path):
     """Return a function that runs a task on n ranks and gives the finished process."""
 
-    def start(task, ranks, threads=1, timeout=120, wait=True):
+    def start(task, ranks, threads=1, timeout=120, wait=True, options=()):
         path = tmp_path / f"{task.id}.{ranks}.{threads}.json"
         write_task(task, path)
         site = load_site("local")
         argv = [sys.executable, "-m", "pipshpc.run", str(path), "--threads", str(threads)]
-        argv += ["--report", str(path.with_suffix(".report")), "--progress", str(path.with_suffix(".progress"))]
+        argv += ["--notes", *options]
         process = subprocess.Popen(
             launch_command(site, ranks, threads, argv),
             env={**os.environ, **launch_environment(site, threads)},

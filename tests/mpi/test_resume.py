@@ -12,7 +12,7 @@ import pytest
 from pipshpc.catalogue import is_complete
 from pipshpc.digest import content_digest
 from pipshpc.ledger import ledger_path, parts_of
-from pipshpc.run import Report
+from pipshpc.notes import Report
 
 pytestmark = pytest.mark.mpi
 MANY = {"grid": "0.05deg", "chunk": [120, 120]}  # 1800 blocks, a few seconds of work

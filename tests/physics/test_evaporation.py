@@ -89,7 +89,7 @@ def test_mod16_against_its_authors_code(vectors):
 
 
 def test_soil_resistance_of_the_jpl_form(vectors):
-    """TRAP: the JPL form of MOD16 lets the soil's resistance fall with the deficit, as printed in the paper (eq. 26)."""
+    """TRAP: the JPL form of MOD16 lets the soil's resistance fall with the deficit, as printed (eq. 26)."""
     v = vectors("le_pmjpl")
     vpd = plain.tetens(v["Ta_C"] + 273.15) * (1 - v["RH"])
     between = np.clip((vpd - v["VPD_open"]) / (v["VPD_closed"] - v["VPD_open"]), 0, 1)

@@ -1,6 +1,7 @@
 """The plan of a lab, without a lab: addresses, names, texts, and pid files that lie."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,16 +11,19 @@ import pytest
 
 from pipshpc.errors import SpecError
 from pipshpc.lab.layout import (
+    TEMPLATES,
     Layout,
     check_layout,
     hosts_text,
     read_layout,
+    site_text,
     slurm_conf,
     slurmdbd_conf,
     write_layout,
 )
 from pipshpc.lab.network import free_subnet
 from pipshpc.lab.process import MARK, Daemon, descendants, start_time
+from pipshpc.site import load_site
 
 
 def layout(**changes):
@@ -53,6 +57,24 @@ def test_the_text_names_its_own_nodes_and_partitions(cluster):
         "PartitionName=high",
     ]
     assert "cred_expire=5" in text and "SlurmdTimeout=5" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "cluster", "nodes"),
+    [
+        ({}, "lab", "", 4),
+        ({"clusters": ("beijing", "sanya"), "nodes": 1}, "sanya", "sanya", 1),
+        ({"clusters": ("beijing", "sanya"), "accounting": False}, "sanya", "", 4),
+    ],
+)
+def test_each_cluster_has_its_site_file(tmp_path, changes, name, cluster, nodes):
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(site_text(layout(cpus=6, memory_mib=5000, **changes), name))
+    site = load_site(path)
+    own = site.scheduler
+    assert (site.cores, site.memory_gib, site.scratch) == (6, 4.8, "/srv/lab/scratch")
+    assert (own.cluster, own.max_nodes, own.block_nodes) == (cluster, nodes, min(nodes, 2))
+    assert site.launcher == load_site("lab", [TEMPLATES.with_name("sites")]).launcher
 
 
 def test_accounts_are_a_choice():
@@ -152,3 +174,26 @@ def test_descendants_are_found_parents_first():
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         tree.wait()
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "code", "said"),
+    [
+        (["--check"], {}, 1, "on Debian: apt-get install --no-install-recommends slurm-client"),
+        ([], {"PIPSHPC_NO_APT": "1"}, 1, "PIPSHPC_NO_APT forbids to install them"),
+        ([], {}, 1, "there is no apt-get here"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_packages(tmp_path, words, settings, code, said):
+    """A machine on which all that lies in /usr/bin is missing, apt-get as well."""
+    script = str(TEMPLATES / "install.sh")
+    done = subprocess.run(
+        [shutil.which("bash"), script, *words],
+        env={"PATH": str(tmp_path), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    assert (done.returncode, said in text) == (code, True), text
+    assert "sbatch" in text and "mpiexec" in text

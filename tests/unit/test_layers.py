@@ -12,8 +12,10 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 # cycles. A package (source) counts as one module.
 LAYERS = (
     {"errors", "cache"},
+    {"walltime"},
     {"schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
-    {"task", "campaign", "plan"},
+    {"storage"},
+    {"offer", "task", "campaign", "recipe", "sampling", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
     {
         "domain",
@@ -26,14 +28,35 @@ LAYERS = (
         "prose",
         "dataset",
         "digest",
+        "encode",
         "store",
         "catalogue",
+        "notes",
+        "survey",
+        "work",
         "run",
     },
-    {"slurm", "journal", "verdict", "course", "engine", "flow"},
-    {"coast", "quicklook", "progress", "probe", "doctor", "lab", "cli"},
+    {
+        "slurm",
+        "journal",
+        "verdict",
+        "course",
+        "estimate",
+        "prepare",
+        "worker",
+        "blocks",
+        "engine",
+        "takeover",
+        "launches",
+        "driver",
+        "flow",
+    },
+    {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
+    {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
+    {"daymap", "blockmap", "watch", "picture", "accounts", "report", "reportpage"},
+    {"commands", "cli"},
 )
-MPI_ALLOWED = {"domain", "exchange", "store", "run", "probe"}
+MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
 
 
 def modules():

@@ -108,11 +108,13 @@ def test_the_text_says_what_was_asked_and_the_site_fills_in_the_rest():
         "#SBATCH --exclusive",
         "",
         "set -e",
-        "module load python/3.11",
-        "module load openmpi",
+        "type module >/dev/null 2>&1 || . /etc/profile",
+        "module load python/3.11 || exit 4",
+        "module load openmpi || exit 4",
         "export A='b c'",
         "ulimit -c 0",
-        "exec env OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 HDF5_USE_FILE_LOCKING=FALSE "
+        "exec env -u SLURM_NTASKS_PER_NODE OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
+        "HDF5_USE_FILE_LOCKING=FALSE "
         "srun --mpi=pmix -n 8 -c 2 python -m pipshpc.run 'a b.json'",
     ]
 

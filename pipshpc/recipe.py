@@ -1,0 +1,117 @@
+"""From what is offered to the products: which algorithms, and why these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipshpc.errors import InputError
+from pipshpc.offer import Offer
+from pipshpc.product import Algorithm, load_cards
+from pipshpc.task import Choice, Recipe, Step
+
+GEOMETRY = ("cosz", "toa_normal")
+LOWER = "lower on the card's list"
+
+
+@dataclass
+class _Search:
+    """The state of one resolution: steps found so far, choices made, reasons of failure."""
+
+    offer: Offer
+    wanted: dict[str, str]
+    downscale: bool
+    steps: dict[str, Step] = field(default_factory=dict)
+    choices: list[Choice] = field(default_factory=list)
+
+    def find(self, name: str, trail: tuple[str, ...]) -> list[str]:
+        """Make `name` available as a step; return the forcing variables that are missing for it."""
+        if name in self.steps:
+            return []
+        if name in GEOMETRY:
+            return self.add(Step(name=name, kind="geometry", source=name))
+        if name in self.offer.statics:
+            return self.add(Step(name=name, kind="static", source=name))
+        plain = name.removesuffix("_in")
+        card = load_cards().get(name)
+        if (
+            card is not None
+            and name not in trail
+            and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted)
+        ):
+            named = [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms
+            missing = self.choose(name, named, trail)
+            if not missing or plain not in self.offer.variables:
+                return missing
+        if plain in self.offer.variables:
+            return self.add(Step(name=name, kind="forcing", source=plain))
+        if f"{name}_in" in load_cards() and f"{name}_in" not in trail:
+            # Without downscaling the quantity at the forcing's terrain stands for the pixel's.
+            missing = self.find(f"{name}_in", (*trail, name))
+            if missing and card is None:
+                return [plain]  # what makes it up is a way round; it is the quantity itself that is missed
+            return missing or self.add(Step(name=name, kind="kernel", source="=", inputs={"same": f"{name}_in"}))
+        return [plain]
+
+    def add(self, step: Step) -> list[str]:
+        self.steps[step.name] = step
+        return []
+
+    def choose(self, product: str, algorithms: Sequence[Algorithm], trail: tuple[str, ...]) -> list[str]:
+        """Take the first algorithm whose inputs can be had; note what the ones before lack.
+
+        Returns what is missing for the preferred one where none can be used.
+        """
+        rejected: dict[str, str] = {}
+        first: list[str] = []
+        for algorithm in algorithms:
+            steps, choices = dict(self.steps), list(self.choices)
+            missing = list(dict.fromkeys(m for n in algorithm.inputs for m in self.find(n, (*trail, product))))
+            if not missing:
+                inputs = {n: n for n in algorithm.inputs}
+                self.add(Step(name=product, kind="kernel", source=product, algorithm=algorithm.name, inputs=inputs))
+                reason = "ordered" if self.wanted.get(product) else "first of the card whose inputs can be had"
+                later = [a.name for a in algorithms[len(rejected) + 1 :]]
+                rejected |= dict.fromkeys(later, LOWER)
+                self.choices.append(Choice(product=product, algorithm=algorithm.name, reason=reason, rejected=rejected))
+                return []
+            self.steps, self.choices = steps, choices
+            rejected[algorithm.name] = f"the forcing has no {' and no '.join(missing)}"
+            first = first or missing
+        return first
+
+
+def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, downscale: bool) -> Recipe:
+    """Find a chain from what is offered to the products.
+
+    Raises
+    ------
+    InputError
+        Where a product cannot be made; the message says for each algorithm
+        which input is missing.
+    """
+    search = _Search(offer, {p: algorithms.get(p, "") for p in {*products, *algorithms}}, downscale)
+    for product in products:
+        card = load_cards()[product]
+        named = [card.algorithm(algorithms[product])] if product in algorithms else card.algorithms
+        done = product in search.steps and search.steps[product].kind == "kernel"
+        missing = [] if done else search.choose(product, named, ())
+        if missing:
+            have = ", ".join(offer.variables) or "nothing"
+            why = "; ".join(offer.absent[name] for name in missing if name in offer.absent)
+            raise InputError(
+                f"'{product}' cannot be made by any of its algorithms ({', '.join(a.name for a in named)}): the first "
+                f"lacks {', '.join(missing)}. The forcing ({offer.title}) gives: {have}" + (f". {why}" if why else "")
+            )
+    return Recipe(steps=list(search.steps.values()), outputs=list(products), choices=search.choices)
+
+
+def explain(recipe: Recipe) -> list[str]:
+    """Return the choices of a recipe in words, one sentence each."""
+    lines = []
+    for choice in recipe.choices:
+        lines.append(f"{choice.product}: {choice.algorithm} ({choice.reason})")
+        lines += [f"  not {name}: {reason}" for name, reason in choice.rejected.items() if reason != LOWER]
+        later = [name for name, reason in choice.rejected.items() if reason == LOWER]
+        lines += [f"  {LOWER}: {', '.join(later)}"] if later else []
+    return lines

@@ -1,0 +1,85 @@
+"""What the forcing and the static fields offer to a campaign: the last look at files before the plan."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from pipshpc.campaign import Campaign, read_box, read_time
+from pipshpc.errors import InputError
+from pipshpc.offer import Offer
+from pipshpc.source import Source, open_source
+
+
+def survey(campaign: Campaign, base: Path) -> Offer:
+    """Open the forcing, check it, and say what the plan can draw on.
+
+    Raises
+    ------
+    InputError
+        For all that is wrong with the input files. Where the campaign waits
+        for its input, what is missing or not yet whole is no error.
+    """
+    from pipshpc.kernel import kernel_digest
+    from pipshpc.statics import CONTINUOUS, open_static, static_path
+
+    try:
+        source = _open(campaign, base)
+    except InputError as error:
+        if campaign.cycle is None:
+            raise
+        none = np.array([], "datetime64[s]")
+        title = ", ".join(campaign.forcing.paths[:3])
+        return Offer((), none, 0.0, "", title, "", {}, kernel_digest(), nothing=str(error))
+    box = read_box(campaign.box)
+    with source:
+        source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
+        statics = {name: open_static(name).identity for name in CONTINUOUS if static_path(name).is_file()}
+        if "orog" in statics and "orog" not in source.variables:
+            statics["orog_in"] = statics["orog"]
+        rows, columns = source.grid.shape
+        return Offer(
+            variables=tuple(source.variables),
+            times=source.times,
+            step_s=float(source.step / np.timedelta64(1, "s")) if source.step is not None else 0.0,
+            identity=source.identity,
+            title=source.title,
+            comment=source.comment,
+            statics=statics,
+            kernels=kernel_digest(),
+            absent=_absent(source),
+            holdings=source.holdings,
+            cells=rows * (columns + bool(source.grid.periodic)),
+        )
+
+
+def _open(campaign: Campaign, base: Path) -> Source:
+    """Open the forcing: all of its period, or, where the campaign waits for it, what is there."""
+    start = as_utc64(read_time("start", campaign.start))
+    if campaign.end != "open":
+        end = as_utc64(read_time("end", campaign.end))
+    else:
+        # Of use to an idealised forcing only, which has no end either.
+        end = max(start, np.datetime64("now", "s")) + np.timedelta64(1, "D")
+    cycling = campaign.cycle is not None
+    return open_source(campaign.forcing, base, start, end, gaps=cycling, pass_over=cycling)
+
+
+def _absent(source: Source) -> dict[str, str]:
+    """Say of each known quantity that the forcing does not give what was looked for and what is there."""
+    from pipshpc.source.names import quantities
+
+    reasons = {}
+    for name in quantities():
+        try:
+            source.need(name)
+        except InputError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+def as_utc64(time: datetime) -> np.datetime64:
+    """Return a UTC time as NumPy has it."""
+    return np.datetime64(time.replace(tzinfo=None), "s")
