@@ -13,7 +13,7 @@ import msgspec
 from benchmarks.measure import Section, Settings
 from pipshpc.campaign import Campaign, Resources
 from pipshpc.course import COMPLETED, Course, fold
-from pipshpc.driver import Driver, Status
+from pipshpc.driver import Driver, Status, write_plan
 from pipshpc.engine import Engine, Shape
 from pipshpc.forcing import Forcing
 from pipshpc.journal import Journal
@@ -92,7 +92,7 @@ def _driven(prepared: Prepared, engine: Engine) -> None:
     journal = Journal(prepared.folder / "journal.jsonl")
     status = Status(total=len(prepared.tasks))
     driver = Driver(prepared, engine, journal, Course(), status, lambda _: None, finished=lambda _: True)
-    driver.write_plan()
+    write_plan(prepared, journal.write)
     driver.run()
     if fold(journal.read()).count(COMPLETED) != len(prepared.tasks):
         raise RuntimeError(f"{status.done} of {len(prepared.tasks)} tasks came back")

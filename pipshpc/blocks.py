@@ -62,7 +62,7 @@ class SlurmBlocks(ExecutionProvider):
         self.script_dir = str(folder)
         self.cores_per_node: int | None = None
         self.mem_per_node: float | None = None
-        self.cluster = slurm.Cluster()
+        self.cluster = slurm.Cluster(name=scheduler.cluster)
         self.excluded: list[str] = []
         self.refusal = ""  # why Slurm will have no more blocks
         self.blocks: dict[str, Block] = {}

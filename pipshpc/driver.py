@@ -21,7 +21,7 @@ import msgspec
 
 from pipshpc import course as states
 from pipshpc.course import Course, fold
-from pipshpc.errors import PipshpcError, SiteError
+from pipshpc.errors import OutputError, PipshpcError, SiteError
 from pipshpc.estimate import estimate
 from pipshpc.journal import Journal
 from pipshpc.launches import Launch, Sizes, command_of, files_of, tail
@@ -37,6 +37,32 @@ ABANDON_S = 20.0  # after Slurm says that its job is over, a launch is waited fo
 LOOK_S = 0.5  # between two looks at heartbeats, verbs and blocks
 FORECAST_S = 10.0
 LOOKAHEAD = 2  # launches that wait at the workers
+
+
+def write_plan(prepared: Prepared, write: Callable[..., None]) -> list[dict[str, Any]]:
+    """Write the plan for everybody to read, whole or not at all, and tell of it by `write`; return its lines.
+
+    Raises
+    ------
+    OutputError
+        The disk does not take it.
+    """
+    path = prepared.folder / "plan.jsonl"
+    part = path.with_suffix(".part")
+    lines = plan_lines(prepared)
+    try:
+        with part.open("wb") as handle:
+            for line in lines:
+                handle.write(msgspec.json.encode(line) + b"\n")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+    write("planned", tasks=len(prepared.tasks))
+    if prepared.waiting:
+        days = sorted({one.day for one in prepared.waiting})
+        late = sorted({one.day for one in prepared.waiting if one.late})
+        write("waiting for input", days=days, late=late, why=prepared.waiting[0].why)
+    return lines
 
 
 class EngineLike(Protocol):
@@ -123,7 +149,7 @@ class Driver:
         self.ended: SimpleQueue[int] = SimpleQueue()
         self.order: dict[str, int] = {}
         self.replans = course.replans
-        self.planned: list[dict[str, Any]] = []
+        self.planned = plan_lines(prepared)
         self._next_look = self._next_forecast = 0.0
         self._told_once: set[str] = set()
         for task in prepared.pending:
@@ -223,12 +249,13 @@ class Driver:
         return self.sizes.launch(self.course.launches, names, self.course)
 
     def _submit(self, launch: Launch) -> None:
-        for task in launch.tasks:
-            files = files_of(self.prepared.folder, task)
-            for name in ("progress", "report", "failed"):
-                files[name].unlink(missing_ok=True)
-            if not files["task"].exists():
-                write_task(task, files["task"])
+        try:
+            self._write_tasks(launch)
+        except OSError as error:
+            # A full disk, most of the time: it is waited for like one that a task met.
+            for task in launch.tasks:
+                self._judge(launch, task, Ending(OutputError.exit_code, log=f"error: {error}"), 0)
+            return
         excluded = [node for node, until in self.course.excluded.items() if until > time.time()]
         self._write(
             "submitted",
@@ -247,6 +274,15 @@ class Driver:
         launch.future = future
         self.running[launch.number] = launch
         future.add_done_callback(lambda _, number=launch.number: self.ended.put(number))  # type: ignore[misc]
+
+    def _write_tasks(self, launch: Launch) -> None:
+        """Write what a launch reads, and remove what its tasks left behind the last time."""
+        for task in launch.tasks:
+            files = files_of(self.prepared.folder, task)
+            for name in ("progress", "report", "failed"):
+                files[name].unlink(missing_ok=True)
+            if not files["task"].exists():
+                write_task(task, files["task"])
 
     # ---- the end of a launch
 
@@ -376,7 +412,7 @@ class Driver:
             launch.progress, launch.progress_since = progress, now
         elif now - launch.progress_since > limit and not launch.ended_for:
             launch.ended_for = f"it got on with no block for {limit:.0f} s, in stage '{progress[1]}'"
-            end_launch(launch.log, launch.job, launch.step)
+            end_launch(self.prepared.site, launch.log, launch.job, launch.step)
 
     def _note_silence(self, launch: Launch, seconds: float) -> None:
         if (seconds > SILENT_S) == launch.silent:
@@ -450,22 +486,7 @@ class Driver:
         for task in prepared.pending:
             if task.id not in known:
                 self._enqueue(task)
-        self.write_plan()
-
-    def write_plan(self) -> None:
-        """Write the plan for everybody to read, whole or not at all."""
-        path = self.prepared.folder / "plan.jsonl"
-        part = path.with_suffix(".part")
-        self.planned = plan_lines(self.prepared)
-        with part.open("wb") as handle:
-            for line in self.planned:
-                handle.write(msgspec.json.encode(line) + b"\n")
-        part.replace(path)
-        self._write("planned", tasks=len(self.prepared.tasks))
-        if self.prepared.waiting:
-            days = sorted({one.day for one in self.prepared.waiting})
-            late = sorted({one.day for one in self.prepared.waiting if one.late})
-            self._write("waiting for input", days=days, late=late, why=self.prepared.waiting[0].why)
+        self.planned = write_plan(prepared, self._write)
 
     def _tell(self) -> None:
         """Tell the watcher, and now and then the journal, how far the campaign is."""

@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from pipshpc.course import COMPLETED, fold
-from pipshpc.driver import Driver, EngineLost, Status, describe
+from pipshpc.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, fold
+from pipshpc.driver import Driver, EngineLost, Status, describe, write_plan
 from pipshpc.engine import Engine, Shape, need_engine_programs
 from pipshpc.errors import PipshpcError, SiteError
 from pipshpc.journal import Journal
-from pipshpc.prepare import Prepared, check_space, prepare
+from pipshpc.launches import files_of
+from pipshpc.notes import Beat, read_note
+from pipshpc.prepare import Prepared, check_space, output_folder, prepare
+from pipshpc.storage import stripe
 from pipshpc.takeover import block_key, driver_lock, remove_leftovers, take_over
 from pipshpc.task import Task
 
+UNDER_WAY = (SUBMITTED, RUNNING, UNKNOWN)
 ENGINE_STARTS = 5  # times that a lost message server is replaced
 
 
@@ -47,8 +51,7 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
         journal = Journal(prepared.folder / "journal.jsonl")
         driven = _Campaign(prepared, journal, status, watch or (lambda _: None))
         driven.begin(again)
-        if prepared.pending or prepared.waiting:
-            driven.drive()
+        driven.drive()
         driven.end()
     return status
 
@@ -67,6 +70,7 @@ class _Campaign:
         prepared, course = self.prepared, self.course
         if course.drivers:
             ended = take_over(prepared.folder, prepared.site, self.key, course)
+            self._note_lost()
             if ended:
                 self.write("taken over", ended=ended)
         started = {"site": prepared.site.name, "tasks": len(prepared.tasks), "pending": len(prepared.pending)}
@@ -81,13 +85,30 @@ class _Campaign:
             self.write("resume", by="driver")
         remove_leftovers(prepared.pending)
 
+    def _note_lost(self) -> None:
+        """Write down how far the tasks were that the driver before had under way."""
+        by_name = {t.id: t for t in self.prepared.pending}
+        for name, known in list(self.course.tasks.items()):
+            if known.state not in UNDER_WAY or name not in by_name:
+                continue
+            beat = read_note(files_of(self.prepared.folder, by_name[name])["progress"], Beat)
+            facts = {"cause": "DRIVER_LOST", "reason": "its driver was lost", "next": "again", "charged": False}
+            done = beat.done if beat else 0
+            self.write("attempt ended", task=name, launch=known.launch, blocks_done=done, **facts)
+
     def drive(self) -> None:
         """Drive to the end; a message server that dies is replaced."""
         prepared, course = self.prepared, self.course
-        given_up = {name: t.reason for name, t in course.tasks.items() if t.state == "FAILED" and name in self.names}
+        write_plan(prepared, self.write)
+        striped = stripe(prepared.site.storage, output_folder(prepared.campaign))
+        if striped:
+            self.write("striped", what=striped)
+        given_up = {name: t.reason for name, t in course.tasks.items() if t.state == FAILED and name in self.names}
         self.status.failed |= given_up
         keep = [t for t in prepared.pending if t.id not in given_up]
         prepared.pending[:] = keep
+        if not keep:
+            return
         for start in range(ENGINE_STARTS):
             engine = self.engine()
             driver: Driver | None = None
@@ -96,7 +117,6 @@ class _Campaign:
                     engine.start()
                     self.write("interchange started", pid=engine.interchange, host=describe()["host"])
                     driver = Driver(prepared, engine, self.journal, course, self.status, self.watch)
-                    driver.write_plan()
                     told.append(lambda driver=driver: setattr(driver, "stop_asked", "told to stop"))  # type: ignore[misc]
                     driver.run()
                     self.why = driver.stop_asked
@@ -120,7 +140,7 @@ class _Campaign:
     def _begin_again(self, driver: Driver | None) -> None:
         """End what runs without a message server, and take up what is left."""
         take_over(self.prepared.folder, self.prepared.site, self.key, self.course)
-        done = {name for name, t in self.course.tasks.items() if t.state in (COMPLETED, "FAILED")}
+        done = {name for name, t in self.course.tasks.items() if t.state in (COMPLETED, FAILED)}
         self.prepared.pending[:] = [t for t in self.prepared.pending if t.id not in done]
         self.write("driver started", **describe(), pending=len(self.prepared.pending))
 

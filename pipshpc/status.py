@@ -35,7 +35,7 @@ def describe_status(view: Overview) -> dict[str, Any]:
         "paused": course.paused,
         "cancelled": course.cancelled,
         "finished": course.finished or None,
-        "blocks": {job: block for job, block in course.blocks.items() if block.get("state") in LIVE_BLOCKS},
+        "blocks": {job: block for job, block in course.blocks.items() if _may_live(view, block)},
         "blocks_over": dict(
             Counter(b.get("state", "") for b in course.blocks.values() if b.get("state") not in LIVE_BLOCKS)
         ),
@@ -45,6 +45,12 @@ def describe_status(view: Overview) -> dict[str, Any]:
         "failures": [msgspec.to_builtins(c) for c in group_failures(tasks)],
         "estimate": msgspec.to_builtins(guess) if guess else None,
     }
+
+
+def _may_live(view: Overview, block: dict[str, Any]) -> bool:
+    """Say whether a pilot job may be there still: a driver that takes over ends those of the one before."""
+    own = float(block.get("time", view.now)) >= view.course.driver.started
+    return block.get("state") in LIVE_BLOCKS and own and not view.course.finished
 
 
 def tell_status(view: Overview) -> list[str]:
@@ -58,6 +64,7 @@ def tell_status(view: Overview) -> list[str]:
         lines.append("paused: nothing new is started; 'pipshpc campaign resume' goes on")
     lines += [
         f"block {job}: {block['state']}{_of(' on ', block.get('nodes'))}{_of(', ', block.get('reason'))}"
+        + ("" if view.alive else ", as it was last heard of")
         for job, block in found["blocks"].items()
     ]
     if found["blocks_over"]:

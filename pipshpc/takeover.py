@@ -76,7 +76,7 @@ def take_over(folder: Path, site: Site, key: str, course: Course) -> list[str]:
     """
     ended = _end_servers(folder, course)
     if site.scheduler.kind == "slurm":
-        ended += _end_blocks(key)
+        ended += _end_blocks(slurm.Cluster(name=site.scheduler.cluster), key)
     ended += _end_launches(folder)
     return ended
 
@@ -99,10 +99,10 @@ def _end_servers(folder: Path, course: Course) -> list[str]:
     return ended
 
 
-def _end_blocks(key: str) -> list[str]:
+def _end_blocks(cluster: slurm.Cluster, key: str) -> list[str]:
     """Cancel all jobs whose comment begins with `key`, and wait until their ranks are gone."""
     ended: list[str] = []
-    cluster, pause = slurm.Cluster(), 1.0
+    pause = 1.0
     end = time.monotonic() + 10 * PATIENCE_S
     while time.monotonic() < end:
         try:
@@ -156,11 +156,11 @@ def _end_launches(folder: Path) -> list[str]:
     return [f"launch {p.pid}" for p in running]
 
 
-def end_launch(log: Path, job: str, step: str) -> None:
+def end_launch(site: Site, log: Path, job: str, step: str) -> None:
     """End one launch that does not get on: its step where Slurm runs it, else its processes on this machine."""
     if job and step:
         with contextlib.suppress(SiteError):
-            slurm.Cluster().ask("scancel", f"{job}.{step}")
+            slurm.Cluster(name=site.scheduler.cluster).ask("scancel", f"{job}.{step}")
         return
     try:
         pid = int(json.loads(Path(f"{log}.pid").read_text())["pid"])

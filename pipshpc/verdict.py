@@ -103,7 +103,7 @@ def judge(ending: Ending, before: Attempts, retry: Retry | None = None) -> Verdi
         return _again(ending.state or "STOPPED", sentence or "told to stop", before, retry)
     if code in (SpecError.exit_code, InputError.exit_code, SiteError.exit_code) and sentence:
         return Verdict("INPUT" if code == InputError.exit_code else "SPEC", sentence, "never")
-    if code == OutputError.exit_code or ending.disk_full or any(word in log for word in _FULL):
+    if code == OutputError.exit_code or ending.disk_full or any(w in log or w in error for w in _FULL):
         return _wait("I/O", sentence or "the disk is full", before, retry)
     if ending.state in _TAKEN_AWAY:
         return _again(ending.state, f"Slurm says {ending.state} of its job", before, retry)

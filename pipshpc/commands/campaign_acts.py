@@ -69,8 +69,6 @@ def drive(
 
 def _drive(place: Place, once: bool, as_json: bool) -> None:
     """Run the driver in this process; exit code 1 where tasks failed for good."""
-    import time
-
     from pipshpc.flow import prepare, run_campaign
     from pipshpc.overview import read_overview
     from pipshpc.starter import requeue_own_job, stage
@@ -78,7 +76,7 @@ def _drive(place: Place, once: bool, as_json: bool) -> None:
     stage(place)
     # What was given up, paused or cancelled stays so: a person takes that back, not a clock.
     status = run_campaign(prepare(place.copy), again=False)
-    if read_overview(place.folder).course.driver.why == "told to stop" and requeue_own_job(time.time()):
+    if read_overview(place.folder).course.driver.why == "told to stop" and requeue_own_job():
         say(as_json, {"campaign": place.folder.name, "requeued": True}, "time is up: queued again")
         return
     facts = {"campaign": place.folder.name, "done": status.done, "tasks": status.total, "failed": len(status.failed)}

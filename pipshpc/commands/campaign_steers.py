@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ def resume(campaign: Which, start: Start = False, dry_run: DryRun = False, as_js
     place, view = _open(campaign)
     halted = view.course.paused or view.course.cancelled
     said = f"resumed; {view.left} tasks are to be made" if halted else "was neither paused nor cancelled"
-    _note(place, "resume" if halted else "", dry_run, as_json, said, go_on=(view, start))
+    _note(place, "resume" if halted else "", dry_run, as_json, said, then=lambda: _go_on(place, view, start, dry_run))
 
 
 @campaign_app.command("cancel", epilog="Example: pipshpc campaign cancel demo")
@@ -46,14 +47,13 @@ def cancel(campaign: Which, dry_run: DryRun = False, as_json: AsJson = False) ->
     from pipshpc.overview import COMPLETED
 
     place, view = _open(campaign)
-    lines = []
-    if not view.alive:
-        lines = _end_jobs(place, view, dry_run)
-        lines.append("no driver is at work, so nothing else had to be stopped")
-    kept = f"kept: {view.counts[COMPLETED]} tasks with their files, and finished blocks of the others"
-    go_on = f"to go on: pipshpc campaign resume {place.folder} --start"
-    said = "cancelled already" if view.course.cancelled else "cancelled"
-    _note(place, "" if view.course.cancelled else "cancel", dry_run, as_json, said, *lines, kept, go_on)
+    event = "" if view.course.cancelled else "cancel"
+
+    def end() -> list[str]:
+        kept = f"kept: {view.counts[COMPLETED]} tasks with their files, and finished blocks of the others"
+        return [*_end_jobs(place, view, dry_run), kept, f"to go on: pipshpc campaign resume {place.folder} --start"]
+
+    _note(place, event, dry_run, as_json, "cancelled" if event else "cancelled already", then=end)
 
 
 def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
@@ -64,16 +64,20 @@ def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
     from pipshpc.starter import driver_jobs
     from pipshpc.takeover import block_key, driver_lock, take_over
 
-    campaign = load_campaign(place.copy if place.copy.is_file() else place.file or place.copy)
+    file = place.copy if place.copy.is_file() else place.file
+    if view.alive or file is None:
+        return []
+    campaign = load_campaign(file)
     jobs = driver_jobs(place)[-1:]
     if dry_run:
         return ["what a lost driver left would be ended", *(f"job {job} would be ended" for job in jobs)]
+    site = load_site(campaign.site)
     if jobs:
-        slurm.cancel(slurm.Cluster(), jobs)
+        slurm.cancel(slurm.Cluster(name=site.scheduler.cluster), jobs)
     with driver_lock(place.folder):
         key = block_key(campaign.campaign, place.folder)
-        ended = take_over(place.folder, load_site(campaign.site), key, view.course)
-    return [f"ended: {', '.join(ended)}"] if ended else []
+        ended = take_over(place.folder, site, key, view.course)
+    return [f"ended: {', '.join(ended)}" if ended else "no driver is at work, and nothing had to be ended"]
 
 
 @campaign_app.command("retry", epilog="Example: pipshpc campaign retry demo --cause truncated --start")
@@ -105,7 +109,7 @@ def retry(
         return
     facts = {"tasks": "all" if len(chosen) == failed else chosen}
     said = f"{len(chosen)} of {failed} failed tasks are tried again"
-    _note(place, "retry", dry_run, as_json, said, facts=facts, go_on=(view, start))
+    _note(place, "retry", dry_run, as_json, said, facts=facts, then=lambda: _go_on(place, view, start, dry_run))
 
 
 @campaign_app.command("extend", epilog="Example: pipshpc campaign extend demo --end 2019-09-01T00:00:00Z")
@@ -133,7 +137,7 @@ def extend(
     if not dry_run:
         stage(place)
     view = read_overview(place.folder)
-    _note(place, "extend", dry_run, as_json, said, facts={"end": new}, go_on=(view, start))
+    _note(place, "extend", dry_run, as_json, said, facts={"end": new}, then=lambda: _go_on(place, view, start, dry_run))
 
 
 def _open(campaign: str) -> tuple[Place, Overview]:
@@ -150,18 +154,17 @@ def _note(
     as_json: bool,
     *lines: str,
     facts: dict[str, Any] | None = None,
-    go_on: tuple[Overview, bool] | None = None,
+    then: Callable[[], list[str]] = list,
 ) -> None:
-    """Append an event to the journal, start a driver where that is wanted, and say so.
+    """Append an event to the journal, do what follows from it, and say so.
 
-    `go_on` is the campaign as it was, and whether to start a driver for it where none is at work.
+    `then` acts and returns more lines; it comes after the event, as a driver that it starts reads that.
     """
     facts = facts or {}
     if event and not dry_run:
         place.journal.write(event, by=who(), **facts)
     said = [f"{place.folder.name}: {'would be ' if dry_run and event else ''}{lines[0]}", *lines[1:]]
-    if go_on:
-        said += _go_on(place, *go_on, dry_run=dry_run)
+    said += then()
     say(as_json, {"campaign": place.folder.name, "noted": event if not dry_run else "", **facts}, *said)
 
 

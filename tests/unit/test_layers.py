@@ -52,8 +52,8 @@ LAYERS = (
         "flow",
     },
     {"coast", "quicklook", "progress", "probe", "doctor", "lab"},
-    {"overview", "causes", "cost", "starter", "schedule", "extension", "status"},
-    {"daymap", "blockmap", "watch", "picture", "accounts", "report", "reportpage"},
+    {"accounts", "overview", "causes", "cost", "starter", "schedule", "extension", "status"},
+    {"daymap", "blockmap", "watch", "picture", "report", "reportpage"},
     {"commands", "cli"},
 )
 MPI_ALLOWED = {"domain", "exchange", "store", "work", "run", "probe"}
