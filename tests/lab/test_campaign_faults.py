@@ -96,7 +96,7 @@ def call_names(nodes):
 
 def causes(one):
     """Return the causes of the attempts that did not finish."""
-    from pipshpc.journal import Journal
+    from pipshpc.drive.journal import Journal
 
     events = Journal(one.state / "journal.jsonl").read()
     return [event["cause"] for event in events if event["event"] == "attempt ended"]

@@ -1,0 +1,239 @@
+"""Parsl at arm's length: blocks of a site in which launches run. What is particular to a site is its data."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipshpc.drive.worker import PATHS, Outcome, launch
+from pipshpc.errors import SiteError
+from pipshpc.site import Site, launch_environment
+
+if TYPE_CHECKING:
+    from pipshpc.drive.blocks import Block, SlurmBlocks
+
+IDLE_S = 20.0  # a block without work is given back after this
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the campaign's launches look like, for the size of blocks and workers.
+
+    `least_cores` and `most_cores` are those of one launch, over all its nodes.
+    """
+
+    least_cores: int
+    most_cores: int
+
+
+class Engine:
+    """Parsl on one site, started by `start` and ended by `stop`.
+
+    Parameters
+    ----------
+    site : where to run
+    folder : for Parsl's own files; on a cluster all nodes see it
+    key : begins the comment of all Slurm jobs that are started, to find them again
+    shape : what the launches look like
+    modules : what the jobs load besides the site's
+    runner : what a worker calls for each launch
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        folder: Path,
+        key: str,
+        shape: Shape,
+        modules: Sequence[str] = (),
+        runner: Callable[..., Outcome] = launch,
+    ) -> None:
+        self.site, self.folder, self.shape, self._runner = site, folder, shape, runner
+        self._key, self._modules = key, modules
+        self.block_cores = site.core_count * site.scheduler.block_nodes
+        self.blocks: SlurmBlocks | None = None
+        self._executor: Any = None
+        self._kernel: Any = None
+        self._app: Any = None
+        self._tending: threading.Thread | None = None
+        self._changed: list[Block] = []
+
+    @property
+    def block_count(self) -> int:
+        """Most blocks at a time."""
+        return max(1, self.site.scheduler.max_nodes // self.site.scheduler.block_nodes)
+
+    @property
+    def cores(self) -> int:
+        """Cores of all blocks that there can be."""
+        return self.block_cores * self.block_count
+
+    def start(self) -> None:
+        """Start Parsl and its message server."""
+        import parsl
+        from parsl.config import Config
+        from parsl.executors import HighThroughputExecutor
+
+        # Parsl starts its own programs by name; they lie beside this Python, activated or not.
+        beside = str(Path(sys.executable).parent)
+        if beside not in os.environ.get("PATH", "").split(os.pathsep):
+            os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
+        slurm = self.site.scheduler.kind == "slurm"
+        self._executor = HighThroughputExecutor(
+            label="pipshpc",
+            address=self.site.scheduler.driver_address or (None if slurm else "127.0.0.1"),
+            # The message server must not outlive the driver: an orphan would go on giving out old work.
+            interchange_launch_cmd=[*_die_with_parent("KILL"), "interchange.py"],
+            max_workers_per_node=max(1, self.block_cores // self.shape.least_cores),
+            cpu_affinity="none",  # srun or mpiexec place the ranks
+            encrypted=False,
+            heartbeat_period=2 if slurm else 5,
+            heartbeat_threshold=8 if slurm else 60,
+            block_error_handler=False,  # the driver judges blocks
+            provider=self._provider(),
+        )
+        config = Config(
+            executors=[self._executor],
+            run_dir=str(self.folder / "parsl"),
+            strategy="none",  # `tend` scales
+            strategy_period=0.5,
+            initialize_logging=False,
+            usage_tracking=0,
+        )
+        self._kernel = parsl.load(config)
+        self._app = parsl.python_app(self._runner, data_flow_kernel=self._kernel)
+
+    def _provider(self) -> Any:
+        from parsl.launchers import SimpleLauncher
+        from parsl.providers import LocalProvider
+
+        if self.site.scheduler.kind == "local":
+            launcher = SimpleLauncher()
+            return LocalProvider(  # type: ignore[no-untyped-call]
+                init_blocks=0, max_blocks=1, launcher=launcher, worker_init=PATHS
+            )
+        from pipshpc.drive.blocks import SlurmBlocks
+
+        self.blocks = SlurmBlocks(self.site, self._key, self.folder, self._modules)
+        return self.blocks
+
+    @property
+    def interchange(self) -> int:
+        """Process number of Parsl's message server."""
+        return int(self._executor.interchange_proc.pid)
+
+    def alive(self) -> bool:
+        """Whether Parsl's message server runs; without it nothing is heard of any launch."""
+        return self._executor.interchange_proc.poll() is None and not self._executor.bad_state_is_set
+
+    def submit(self, command: list[str], log: Path, threads: int, needs_s: float, priority: int) -> Future[Outcome]:
+        """Hand a command line to the next free worker.
+
+        Parameters
+        ----------
+        command : its words
+        log : where it prints to; beside it ``.pid`` says who runs it
+        threads : of each rank
+        needs_s : it is not started in a block that ends sooner
+        priority : the higher one goes first
+        """
+        environment = launch_environment(self.site, threads)
+        future: Future[Outcome] = self._app(
+            [*_die_with_parent("TERM"), *command],
+            str(log),
+            environment,
+            needs_s,
+            parsl_resource_specification={"priority": -priority},
+        )
+        return future
+
+    def tend(self, cores_wanted: int) -> list[Block]:
+        """Scale the blocks with the work and look at them; return those whose state changed since the last call.
+
+        Slurm is asked in a thread of its own, so that its silence does not stop the driver.
+        """
+        if self._tending is None or not self._tending.is_alive():
+            self._tending = threading.Thread(target=self._tend, args=(cores_wanted,), daemon=True)
+            self._tending.start()
+        changed, self._changed = self._changed, []
+        return changed
+
+    def _tend(self, cores_wanted: int) -> None:
+        wanted = min(self.block_count, math.ceil(cores_wanted / self.block_cores))
+        if self.blocks is None:
+            live = sum(not s.terminal for s in self._executor.status().values())
+            if wanted > live:
+                self._executor.scale_out_facade(1)
+            return
+        self._changed += self.blocks.poll()
+        live = len(self.blocks.live())
+        if wanted > live:
+            for _ in range(wanted - live):
+                if self.blocks.may_submit():
+                    self._executor.scale_out_facade(1)
+        elif wanted < live:
+            self._executor.scale_in_facade(live - wanted, max_idletime=IDLE_S)
+
+    @property
+    def trouble(self) -> str:
+        """Why no block can be had, where that is for good."""
+        if self.blocks is None:
+            return ""
+        if self.blocks.refusal:
+            return f"Slurm has no block for this campaign: {self.blocks.refusal}"
+        return unused_blocks(list(self.blocks.blocks.values()))
+
+    def stop(self) -> None:
+        """End blocks and Parsl; what runs is told to stop."""
+        import parsl
+
+        if self._kernel is None:
+            return
+        if self._tending is not None:
+            self._tending.join(30.0)
+        with contextlib.suppress(Exception):
+            self._kernel.cleanup()
+        parsl.clear()
+        self._kernel = None
+
+
+def unused_blocks(blocks: list[Block], limit: int = 5) -> str:
+    """Say what is wrong where the last `limit` blocks all ended by themselves before a task was heard of in them."""
+    ended = sorted((b for b in blocks if b.state.ended), key=lambda b: b.submitted)[-limit:]
+    bad = [b for b in ended if not b.used and b.state.state in ("FAILED", "OUT_OF_MEMORY", "BOOT_FAIL", "NODE_FAIL")]
+    if len(bad) < limit:
+        return ""
+    last = bad[-1]
+    return (
+        f"the last {limit} blocks ended before a task started in them; job {last.job}: {last.state.state} on "
+        f"{last.state.nodes or 'no node'} ({last.state.reason or 'no reason given'}); "
+        f"read block-{last.job}.log beside the journal"
+    )
+
+
+def need_engine_programs() -> None:
+    """Refuse to start without Parsl's programs.
+
+    Raises
+    ------
+    SiteError
+    """
+    beside = Path(sys.executable).parent
+    for program in ("interchange.py", "process_worker_pool.py"):
+        if not (beside / program).exists() and shutil.which(program) is None:
+            raise SiteError(f"{program} of Parsl is not beside {sys.executable}; install parsl there")
+
+
+def _die_with_parent(signal: str) -> list[str]:
+    """Return words that make a command get `signal` when whoever started it dies, where the system can."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", signal, "--"] if setpriv else []
