@@ -17,7 +17,7 @@ endif
 PYTHON_FILES := pipshpc cext setup.py $(wildcard tests benchmarks jobs)
 SHELL_FILES := envs/*.sh envs/lab/*.sh jobs/*.sbatch .ci/run
 
-.PHONY: help setup setup-dev setup-lab build demo test test-lab lint format bench doctor lock clean
+.PHONY: help setup setup-dev setup-bench setup-lab build demo test test-lab lint format bench doctor lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -61,7 +61,10 @@ format: setup-dev ## write the format that lint wants
 	ruff check --fix $(PYTHON_FILES)
 	ruff format $(PYTHON_FILES)
 
-bench: setup-dev ## measure, and race the peers
+setup-bench: setup-dev ## and the packages that the benchmarks race against
+	@envs/setup.sh --bench
+
+bench: setup-bench ## measure, and race the peers
 	python -m benchmarks
 
 doctor: setup ## say what works on this machine and what does not

@@ -18,5 +18,6 @@ compile() {
 compile --only-binary :all: envs/requirements.in -o envs/requirements.lock "${@}"
 # pvlib asks for h5py, which must not come as a wheel.
 compile --only-binary :all: --no-emit-package h5py envs/requirements-dev.in -o envs/requirements-dev.lock "${@}"
+compile --only-binary :all: --no-deps envs/requirements-bench.in -o envs/requirements-bench.lock "${@}"
 compile --no-deps --no-binary h5py envs/h5py.in -o envs/h5py.lock "${@}"
-printf 'lock: wrote envs/requirements.lock envs/requirements-dev.lock envs/h5py.lock\n'
+printf 'lock: wrote envs/requirements.lock envs/requirements-dev.lock envs/requirements-bench.lock envs/h5py.lock\n'

@@ -6,6 +6,7 @@
 #
 #   envs/setup.sh          what running needs
 #   envs/setup.sh --dev    and what tests, linters and benchmarks need
+#   envs/setup.sh --bench  and the packages that the benchmarks race against
 #
 # Settings, all optional:
 #   PYTHON         Python to use, 3.11 or later
@@ -18,8 +19,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-dev=""
+dev="" bench=""
 [ "${1:-}" = "--dev" ] && dev=1
+[ "${1:-}" = "--bench" ] && dev=1 bench=1
 venv=${VENV:-$PWD/.venv}
 cache=${PIPSHPC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pipshpc}
 stamps=$venv/.pipshpc
@@ -202,6 +204,20 @@ install_packages() {
     took "Python packages installed" $started
 }
 
+# A peer that cannot be had is left out of the race; that is no reason to stop.
+install_peers() {
+    local lock=envs/requirements-bench.lock key started=$SECONDS
+    key=$(digest <"$lock")
+    ! is_fresh requirements-bench "$key" || return 0
+    say "installing $(grep -c '^[a-z]' "$lock") packages to race against from $lock"
+    if ! install_lock "$lock" >"$logs/requirements-bench.log" 2>&1 </dev/null; then
+        say "warning: they did not install (see $logs/requirements-bench.log); those missing are not measured"
+        return 0
+    fi
+    stamp requirements-bench "$key"
+    took "peers installed" $started
+}
+
 # ---------------------------------------------------------------- h5py and mpi4py
 
 # A wheel made on this machine, from the cache or built into it.
@@ -321,6 +337,7 @@ main() {
     install_mpi
     build_project
     fetch_statics
+    [ -z "$bench" ] || install_peers
     if [ "$SECONDS" -gt 1 ]; then say "done in $SECONDS s"; fi
 }
 main

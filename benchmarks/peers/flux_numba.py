@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import atan, exp, log, pi, sqrt
 
+import numpy as np
+
+from benchmarks.peers import flux_numpy
+
 K, G = 0.41, 9.80665
 
 
@@ -96,6 +100,37 @@ def compile_all() -> dict[str, Callable[..., None]]:
             caught = fwet * rate * (rn[i] - soil_rn)
             out[i] = min(max(soil, 0.0) + max(canopy, 0.0) + max(caught, 0.0), rate * (rn[i] - ground[i]))
 
+    table = np.array([flux_numpy.CLASSES.get(k, flux_numpy.GRASS) for k in range(18)], np.float32)
+
+    @loop
+    def mod16(rn, ground, rsds, tas, tasmin, vap, ps, lai, fapar, landtype, out):  # type: ignore[no-untyped-def]
+        for i in range(rn.size):
+            topen, tclose, vclose, vopen, leaf, stomata = table[int(landtype[i] + 0.5)]
+            es, t = tetens(tas[i]), tas[i] - 273.15
+            vpd, rh = max(es - vap[i], 0.0), min(max(vap[i] / es, 0.0), 1.0)
+            fwet = rh**4 if rh >= 0.7 else 0.0
+            s, gamma = 17.38 * 239.0 * es / (239.0 + t) ** 2, 1013.0 * ps[i] / (0.622 * vaporization(tas[i]))
+            rho = (0.348444 * ps[i] / 100 - rh * 100 * (0.00252 * t - 0.020582)) / tas[i]
+            rr, drying = rho * 1013.0 / (4 * 5.67e-8 * tas[i] ** 3), rho * 1013.0 * vpd
+            correction = 101300.0 / ps[i] * (tas[i] / 293.15) ** 1.75
+            wet = dry = 0.0
+            if lai[i] * fwet > 1e-7:
+                film = leaf * lai[i] * fwet
+                ra = 1 / film * rr / (1 / film + rr)
+                wet = fwet * fapar[i] * (s * rn[i] + drying / ra) / (s + gamma / film / ra)
+            part = min(max((tasmin[i] - 273.15 - tclose) / (topen - tclose), 0.0), 1.0)
+            drought = min(max((vpd - vopen) / (vclose - vopen), 0.0), 1.0)
+            boundary = leaf * lai[i] * (1 - fwet)
+            if rsds[i] > 0 and boundary > 0 and part * (1 - drought) > 0:
+                surface = (stomata * part * (1 - drought) + 1e-5) / correction
+                canopy = boundary * surface / (boundary + surface)
+                ra = 1 / leaf * rr / (1 / leaf + rr)
+                dry = (1 - fwet) * fapar[i] * (s * rn[i] + drying / ra) / (s + gamma * (1 + 1 / canopy / ra))
+            total = (60 + 35 * drought) / correction
+            ra = total * rr / (total + rr)
+            soil = (1 - fapar[i]) * (s * (rn[i] - ground[i]) + drying / ra) / (s + gamma * total / ra)
+            out[i] = wet + dry + soil * (fwet + (1 - fwet) * max(rh, 1e-6) ** (vpd / 250.0))
+
     @scalar
     def blend(z: float, kansas: float, y: float) -> float:
         free = 1.5 * log((1 + y + y * y) / 3) - sqrt(3) * atan((1 + 2 * y) / sqrt(3)) + pi / sqrt(3)
@@ -157,4 +192,4 @@ def compile_all() -> dict[str, Callable[..., None]]:
             shade = 0.24 if rn[i] > 0 else 0.96
             out[i] = (4.08e-7 * delta * (rn[i] - ground[i]) + drying) / (delta + gamma * (1 + shade * u2))
 
-    return {"sebs": sebs, "ptjpl": ptjpl, "coare36": coare36, "et0_hourly": et0_hourly}
+    return {"sebs": sebs, "ptjpl": ptjpl, "mod16": mod16, "coare36": coare36, "et0_hourly": et0_hourly}
