@@ -49,7 +49,7 @@ class Endings:
                 said=note.message if note else "",
                 state=word,
                 started=bool(outcome.get("started", True)),
-                ended_for=launch.ended_for,
+                ended_for=launch.ended_for if note is None else "",
                 heard=launch.heard or beat is not None,
                 disk_full=is_full(Path(task.output_dir)),
             )
