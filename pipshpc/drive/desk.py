@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipshpc.drive.course import Course, fold
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.launches import Launch, Sizes
-from pipshpc.drive.mode import Mode, Way, choose_modes
+from pipshpc.drive.mode import PLAIN, Mode, Way, choose_modes
 from pipshpc.drive.prepare import Prepared, is_done
 from pipshpc.errors import SiteError
 from pipshpc.notes import Report
@@ -121,7 +121,7 @@ class Desk:
         """Choose how the launches of each chain get their nodes, and say so where it is another way than before."""
         chosen = choose_modes(self.prepared, self.course)
         for chain, mode in chosen.items():
-            if self.modes.get(chain) != mode:
+            if mode not in (PLAIN, self.modes.get(chain)):
                 self.write("mode", chain=chain, mode=mode.way, reason=mode.reason)
         self.modes = chosen
 

@@ -35,6 +35,7 @@ def choose_modes(prepared: Prepared, course: Course) -> dict[int, Mode]:
     prepared : the campaign
     course : what its journal says: which tasks are done, and how long they took
     """
+    pending = {task.id for task in prepared.pending}
     first: dict[int, Task] = {}
     left: dict[int, int] = {}
     seconds: dict[int, list[float]] = {}
@@ -43,7 +44,7 @@ def choose_modes(prepared: Prepared, course: Course) -> dict[int, Mode]:
         first.setdefault(chain, task)
         known = course.tasks.get(task.id)
         left.setdefault(chain, 0)
-        left[chain] += known is None or known.state not in (COMPLETED, FAILED)
+        left[chain] += task.id in pending and (known is None or known.state not in (COMPLETED, FAILED))
         if known is not None and known.report.get("seconds"):
             seconds.setdefault(chain, []).append(float(known.report["seconds"]))
     return {
