@@ -106,7 +106,7 @@ def judge(ending: Ending, before: Attempts, retry: Retry | None = None) -> Verdi
     if code == OutputError.exit_code or ending.disk_full or any(w in log or w in error for w in _FULL):
         return _wait("I/O", sentence or "the disk is full", before, retry)
     if ending.state in _TAKEN_AWAY:
-        return _again(ending.state, f"Slurm says {ending.state} of its job", before, retry)
+        return _again(ending.state, f"Slurm says {ending.state} of its job or step", before, retry)
     if lost:
         return _again(_word(lost), f"Slurm says: {lost}", before, retry)
     if ending.state == "OUT_OF_MEMORY" or any(word in log for word in _MEMORY):

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from pipshpc.drive.journal import Journal
+from pipshpc.lab import faults
 from tests.lab.conftest import call, environment, wait_until
 from tests.lab.test_campaign_faults import causes, make
 from tests.mpi.conftest import write_forcing
@@ -127,3 +128,42 @@ def test_the_plan_says_how_launches_get_their_nodes(lab, base):
     told = json.loads(done.stdout)["modes"]
     assert [mode["way"] for mode in told.values()] == ["job"]
     assert "fills a block" in told["0"]["reason"]
+
+
+@pytest.mark.parametrize("mode", ["job", "pilot"])
+def test_a_step_that_a_person_ends_is_not_the_tasks_fault(lab, trial, undisturbed, mode):
+    one = trial(f"step{mode}", resources=f"{{ranks: 2, nodes: 1, mode: {mode}}}")
+    one.hold("compute")
+    one.start()
+    beat = one.reach("compute")
+    call(lab, "scancel", "--signal=KILL", f"{beat['job']}.{beat['step']}")
+    wait_until(lambda: causes(one))
+    one.release_all()
+    one.finish()
+    one.check(undisturbed)
+    print(
+        causes(one),
+        events(one, "attempt ended"),
+        call(lab, "sacct", "-P", "-n", "-o", "jobid,state,exitcode", "-j", beat["job"]),
+    )
+    assert causes(one) == ["CANCELLED"]
+    call(lab, "scancel", "--user=root")
+
+
+@pytest.mark.parametrize("mode", ["job", "pilot"])
+def test_a_rank_that_is_killed_is_charged(lab, trial, undisturbed, mode):
+    one = trial(f"rank{mode}", resources=f"{{ranks: 2, nodes: 1, mode: {mode}}}")
+    one.hold("compute")
+    one.start()
+    beat = one.reach("compute")
+    faults.kill_rank(lab, task=beat["task"])
+    wait_until(lambda: causes(one))
+    one.release_all()
+    one.finish()
+    one.check(undisturbed)
+    print(
+        causes(one),
+        events(one, "attempt ended"),
+        call(lab, "sacct", "-P", "-n", "-o", "jobid,state,exitcode", "-j", beat["job"]),
+    )
+    assert causes(one) == ["FAILED"]
