@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, fold
-from pipshpc.drive.driver import Driver, EngineLost, Status, describe, write_plan
+from pipshpc.drive.driver import Driver, EngineLost, Status, describe
 from pipshpc.drive.engine import Engine, Shape, need_engine_programs
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.launches import files_of
-from pipshpc.drive.prepare import Prepared, check_space, output_folder, prepare
+from pipshpc.drive.prepare import Prepared, check_space, output_folder, prepare, write_plan
 from pipshpc.drive.takeover import block_key, driver_lock, remove_leftovers, take_over
 from pipshpc.errors import PipshpcError, SiteError
 from pipshpc.notes import Beat, read_note
