@@ -24,7 +24,7 @@ from pipshpc.drive.course import Course, fold
 from pipshpc.drive.estimate import estimate
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.launches import Launch, Sizes, command_of, files_of, tail
-from pipshpc.drive.prepare import Prepared, is_done, is_full, plan_lines, prepare
+from pipshpc.drive.prepare import Prepared, is_done, is_full, plan_lines, prepare, waiting_facts
 from pipshpc.drive.takeover import end_launch
 from pipshpc.drive.verdict import Ending, judge
 from pipshpc.errors import OutputError, PipshpcError, SiteError
@@ -59,9 +59,7 @@ def write_plan(prepared: Prepared, write: Callable[..., None]) -> list[dict[str,
         raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space") from error
     write("planned", tasks=len(prepared.tasks))
     if prepared.waiting:
-        days = sorted({one.day for one in prepared.waiting})
-        late = sorted({one.day for one in prepared.waiting if one.late})
-        write("waiting for input", days=days, late=late, why=prepared.waiting[0].why)
+        write("waiting for input", **waiting_facts(prepared))
     return lines
 
 

@@ -142,3 +142,13 @@ def plan_lines(prepared: Prepared) -> list[dict[str, Any]]:
         sizes = {"ranks": resources.ranks, "threads": resources.threads, "nodes": resources.nodes}
         lines.append(msgspec.to_builtins(planned) | sizes | {"priority": prepared.chain(task).priority or 0})
     return lines
+
+
+def waiting_facts(prepared: Prepared) -> dict[str, Any]:
+    """Return which days wait for their input, which of them are late, and why the first does."""
+    waiting = prepared.waiting
+    return {
+        "days": sorted({one.day for one in waiting}),
+        "late": sorted({one.day for one in waiting if one.late}),
+        "why": next((one.why for one in waiting if one.late), waiting[0].why if waiting else ""),
+    }
