@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from pipshpc.drive.takeover import driver_alive
 from pipshpc.view.overview import read_lines
 from tests.mpi.conftest import write_forcing
 
@@ -23,6 +26,7 @@ cycle: {delay: "1d"}
 resources: {ranks: 1}
 output: "out"
 """
+MINE = "MAILTO=me\n0 3 * * * backup  # of all\n"
 DAYS = [f"2019-02-{day:02d}" for day in range(2, 7)]
 
 
@@ -36,12 +40,26 @@ class Desk:
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
     def say(self, *words):
+        return self.run([sys.executable, "-m", "pipshpc", "campaign", *words], self.environment)
+
+    def run(self, words, environment):
         done = subprocess.run(
-            [sys.executable, "-m", "pipshpc", "campaign", *words],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            words, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
+
+    def crontab(self):
+        """Put a stand-in for crontab, which keeps its table in a file, before all programs; return that file."""
+        table, program = self.folder / "table", self.folder / "bin" / "crontab"
+        program.parent.mkdir()
+        program.write_text(
+            f'#!/bin/sh\n[ "$1" != -l ] || exec cat {table}\ncat > {table}.new; mv {table}.new {table}\n'
+        )
+        program.chmod(0o755)
+        table.write_text(MINE)
+        self.environment["PATH"] = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+        return table
 
     def arrive(self, number, share=1.0):
         """Let the file of a day come, or the first part of it as a copy under way leaves it."""
@@ -69,7 +87,11 @@ class Desk:
 def desk(tmp_path):
     if shutil.which("mpiexec") is None:
         pytest.skip("mpiexec is not installed")
-    return Desk(tmp_path)
+    one = Desk(tmp_path)
+    yield one
+    if driver_alive(one.state):
+        os.kill(one.events("driver started")[-1]["pid"], signal.SIGTERM)
+        wait_for(lambda: not driver_alive(one.state))
 
 
 def test_each_day_is_made_as_its_file_arrives_and_a_gap_is_named(desk):
@@ -117,3 +139,41 @@ def test_each_day_is_made_as_its_file_arrives_and_a_gap_is_named(desk):
     assert desk.status()["waiting_for_input"] == []
     assert "nothing is left" in desk.say("tick", "daily.yaml")
     assert len(list((desk.folder / "out").glob("rlds_*.nc"))) == len(DAYS)
+
+
+def test_cron_finds_what_has_come_and_a_driver_at_work_is_told(desk):
+    table = desk.crontab()
+    desk.say("schedule", "daily.yaml", "--every", "30min")
+    assert table.read_text().startswith(MINE)
+    (line,) = [text for text in table.read_text().splitlines() if text.startswith("*/30 * * * * ")]
+    # As cron runs it: by the shell, with next to no environment, from elsewhere.
+    cron = ["/bin/sh", "-c", line.removeprefix("*/30 * * * * ").replace(r"\%", "%")]
+    desk.arrive(0)
+    desk.run(cron, {"HOME": str(desk.folder), "PATH": "/usr/bin:/bin"})
+    assert desk.made() == DAYS[:1]
+
+    # A driver that is at work makes what comes meanwhile.
+    (desk.folder / "holds").mkdir()
+    (desk.folder / "holds" / "all").write_text("compute")
+    desk.environment["PIPSHPC_HOLD"] = f"@{desk.folder / 'holds'}"
+    desk.arrive(1)
+    desk.say("submit", "daily.yaml")
+    wait_for(lambda: desk.planned().get(DAYS[1]) in {e["task"] for e in desk.events("started")})
+    desk.arrive(2)
+    desk.run(cron, {"HOME": str(desk.folder), "PATH": "/usr/bin:/bin"})
+    assert "a driver is at work; 1 new task" in (desk.state / "tick.log").read_text()
+    wait_for(lambda: len(desk.planned()) == 3)
+    (desk.folder / "holds" / "all").write_text("go on")
+    wait_for(lambda: not driver_alive(desk.state))
+    assert desk.made() == DAYS[:3]
+    assert len(desk.events("driver started")) == 2
+
+    desk.say("schedule", "daily", "--remove")
+    assert table.read_text() == MINE
+
+
+def wait_for(what, patience_s=60):
+    end = time.monotonic() + patience_s
+    while not what():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.2)
