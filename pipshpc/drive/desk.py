@@ -8,21 +8,26 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from heapq import heappush
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipshpc.drive.course import Course, fold
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.launches import Launch, Sizes
+from pipshpc.drive.mode import PLAIN, Mode, Way, choose_modes
 from pipshpc.drive.prepare import Prepared, is_done
 from pipshpc.errors import SiteError
 from pipshpc.notes import Report
 from pipshpc.task import Task
 
+if TYPE_CHECKING:
+    from pipshpc.drive.jobs import Block
+    from pipshpc.drive.single import Ask
+
 
 class EngineLike(Protocol):
     """What the driver needs of an engine."""
 
-    blocks: Any
+    jobs: Any  # Jobs on a cluster, else None
 
     @property
     def cores(self) -> int:
@@ -39,6 +44,9 @@ class EngineLike(Protocol):
         self, command: list[str], log: Path, threads: int, needs_s: float, priority: int
     ) -> Future[dict[str, Any]]:
         """Hand a command line to the next free worker."""
+
+    def submit_job(self, ask: Ask) -> Future[dict[str, Any]]:
+        """Run a launch as a job of its own."""
 
     def tend(self, cores_wanted: int) -> list[Any]:
         """Scale blocks with the work; return those whose state changed."""
@@ -96,6 +104,7 @@ class Desk:
         self.queue: list[tuple[int, int, str]] = []  # (-priority, order, task)
         self.held: list[tuple[float, str]] = []  # (not before, task): waits for another try
         self.running: dict[int, Launch] = {}
+        self.modes: dict[int, Mode] = {}
         self._order: dict[str, int] = {}
 
     def enqueue(self, task: Task) -> None:
@@ -108,12 +117,30 @@ class Desk:
         self.journal.write(event, **facts)
         fold([{"time": time.time(), "event": event, **facts}], self.course)
 
+    def choose_modes(self) -> None:
+        """Choose how the launches of each chain get their nodes, and say so where it is another way than before."""
+        chosen = choose_modes(self.prepared, self.course)
+        for chain, mode in chosen.items():
+            if mode not in (PLAIN, self.modes.get(chain)):
+                self.write("mode", chain=chain, mode=mode.way, reason=mode.reason)
+        self.modes = chosen
+
+    def mode(self, task: Task) -> Way:
+        """Return the way that a launch of a task goes."""
+        mode = self.modes.get(self.prepared.chain_of.get(task.id, 0))
+        return mode.way if mode else "pilot"
+
+    def job(self, launch: Launch) -> Block | None:
+        """Return what is known of the job that a launch runs in; None where there is none, or it is not known yet."""
+        found: Block | None = self.engine.jobs.blocks.get(launch.job) if self.engine.jobs is not None else None
+        return found
+
     def job_over(self, launch: Launch) -> bool:
         """Whether Slurm says that the job of a launch is over."""
-        blocks = self.engine.blocks
-        block = blocks.blocks.get(launch.job) if blocks is not None else None
+        block = self.job(launch)
         return bool(block and block.state.ended)
 
     def job_state(self, launch: Launch) -> str:
         """Return Slurm's word for the job that a launch ran in, where it is over."""
-        return str(self.engine.blocks.blocks[launch.job].state.state) if self.job_over(launch) else ""
+        block = self.job(launch)
+        return str(block.state.state) if block and block.state.ended else ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from heapq import heappop
 from queue import SimpleQueue
+from typing import Any
 
 from pipshpc.drive.desk import Desk
 from pipshpc.drive.endings import Endings
 from pipshpc.drive.launches import Launch, command_of, files_of
+from pipshpc.drive.single import Ask
 from pipshpc.drive.verdict import Ending
 from pipshpc.errors import OutputError
 from pipshpc.task import write_task
@@ -45,7 +48,9 @@ class Dispatch:
                 break
             names.append(self.desk.tasks[heappop(self.desk.queue)[2]])
         self.desk.course.launches += 1
-        return self.desk.sizes.launch(self.desk.course.launches, names, self.desk.course)
+        launch = self.desk.sizes.launch(self.desk.course.launches, names, self.desk.course)
+        launch.mode = self.desk.mode(first)
+        return launch
 
     def _submit(self, launch: Launch) -> None:
         try:
@@ -64,15 +69,22 @@ class Dispatch:
             threads=launch.threads,
             nodes=launch.nodes,
             memory_mib=launch.memory_mib,
+            mode=launch.mode,
         )
-        if self.desk.engine.blocks is not None:
-            self.desk.engine.blocks.excluded = excluded
+        if self.desk.engine.jobs is not None:
+            self.desk.engine.jobs.excluded = excluded
         launch.log = self.desk.prepared.folder / "launches" / f"{launch.number:06d}.log"
-        command = command_of(self.desk.prepared, launch)
-        future = self.desk.engine.submit(command, launch.log, launch.threads, launch.needs_s, launch.priority)
-        launch.future = future
+        future = launch.future = self._start(launch)
         self.desk.running[launch.number] = launch
         future.add_done_callback(lambda _, number=launch.number: self.ended.put(number))  # type: ignore[misc]
+
+    def _start(self, launch: Launch) -> Future[dict[str, Any]]:
+        command = command_of(self.desk.prepared, launch)
+        if launch.mode == "pilot":
+            return self.desk.engine.submit(command, launch.log, launch.threads, launch.needs_s, launch.priority)
+        sizes = {"ranks": launch.ranks, "threads": launch.threads, "nodes": launch.nodes}
+        ask = Ask(launch.number, command, launch.log, memory_mib=launch.memory_mib, **sizes)
+        return self.desk.engine.submit_job(ask)
 
     def _write_tasks(self, launch: Launch) -> None:
         """Write what a launch reads, and remove what its tasks left behind the last time."""

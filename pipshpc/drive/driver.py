@@ -64,6 +64,7 @@ class Driver:
         self.replans = course.replans
         self.planned = plan_lines(prepared)
         self._next_look = self._next_forecast = 0.0
+        self.desk.choose_modes()
         for task in prepared.pending:
             self.desk.enqueue(task)
 
@@ -121,8 +122,9 @@ class Driver:
         self._hear_verbs()
         while desk.held and desk.held[0][0] <= time.monotonic():
             desk.enqueue(desk.tasks[heappop(desk.held)[1]])
-        waiting = sum(desk.sizes.cores(desk.tasks[name]) for _, _, name in desk.queue[: 4 * desk.engine.cores])
-        under_way = sum(launch.cores for launch in desk.running.values())
+        queued = (desk.tasks[name] for _, _, name in desk.queue[: 4 * desk.engine.cores])
+        waiting = sum(desk.sizes.cores(task) for task in queued if desk.mode(task) == "pilot")
+        under_way = sum(launch.cores for launch in desk.running.values() if launch.mode == "pilot")
         for block in desk.engine.tend(under_way + (0 if desk.course.paused else waiting)):
             self.hearing.note_block(block)
         if desk.engine.trouble and not any(launch.heard for launch in desk.running.values()):
@@ -164,6 +166,7 @@ class Driver:
             if task.id not in known:
                 self.desk.enqueue(task)
         self.planned = write_plan(prepared, self.desk.write)
+        self.desk.choose_modes()
 
     def _tell(self) -> None:
         """Tell the watcher, and now and then the journal, how far the campaign is."""
@@ -183,10 +186,10 @@ class Driver:
     def _note(self) -> str:
         if self.desk.course.paused:
             return "paused"
-        blocks = self.desk.engine.blocks
-        if blocks is None or any(launch.heard for launch in self.desk.running.values()):
+        jobs = self.desk.engine.jobs
+        if jobs is None or any(launch.heard for launch in self.desk.running.values()):
             return ""
-        waiting = [b for b in blocks.live() if b.state.state != "RUNNING"]
+        waiting = [b for b in jobs.live() if b.state.state != "RUNNING"]
         return f"waiting for a block ({waiting[0].state.state}: {waiting[0].state.reason})" if waiting else ""
 
 

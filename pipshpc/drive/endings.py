@@ -30,6 +30,7 @@ class Endings:
             return
         error = launch.future.exception() if launch.future and launch.future.done() else None
         outcome = launch.future.result() if launch.future and launch.future.done() and not error else {}
+        launch.job = launch.job or str(outcome.get("job", ""))
         log = tail(launch.log)
         word = self.desk.job_state(launch)
         reached = False

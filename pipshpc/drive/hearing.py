@@ -55,8 +55,9 @@ class Hearing:
         """Take note of the first heartbeat of a task."""
         launch.heard = True
         launch.job, launch.step, launch.nodes_used = beat.job, beat.step, beat.nodes or beat.host
-        if self.desk.engine.blocks is not None and launch.job in self.desk.engine.blocks.blocks:
-            self.desk.engine.blocks.blocks[launch.job].used = True
+        job = self.desk.job(launch)
+        if job is not None:
+            job.used = True
         self.desk.write(
             "started",
             task=task.id,
@@ -103,5 +104,5 @@ class Hearing:
         self.desk.write("block", job=block.job, state=state.state, nodes=state.nodes, reason=state.reason)
         if state.state in ("NODE_FAIL", "BOOT_FAIL"):
             until = time.time() + self.desk.prepared.campaign.retry.exclude_node_s
-            for node in self.desk.engine.blocks.bad_nodes(state.nodes):
+            for node in self.desk.engine.jobs.bad_nodes(state.nodes):
                 self.desk.write("node excluded", node=node, until=until, reason=f"{state.state} of job {block.job}")

@@ -14,6 +14,7 @@ import msgspec
 
 from pipshpc.campaign import Resources
 from pipshpc.drive.course import Course, TaskCourse
+from pipshpc.drive.mode import Way
 from pipshpc.site import launch_command
 from pipshpc.task import Task
 
@@ -42,6 +43,7 @@ class Launch:
     batch_mib: int
     priority: int
     needs_s: float
+    mode: Way = "pilot"
     log: Path = Path()
     future: Future[dict[str, Any]] | None = None
     heard: bool = False

@@ -83,7 +83,7 @@ class StageEngine:
     """Plays launches; `play(launched)` returns an exit code or an outcome, or raises."""
 
     def __init__(self, play, cores=1):
-        self.play, self.cores, self.trouble, self.blocks = play, cores, "", None
+        self.play, self.cores, self.trouble, self.jobs = play, cores, "", None
         self.launches, self.lives = [], True
         self.lock = threading.Lock()
 
