@@ -49,7 +49,7 @@ class SlurmBlocks(ExecutionProvider):
         self.script_dir = str(folder)
         self.cores_per_node: int | None = None
         self.mem_per_node: float | None = None
-        self._number = 0
+        self._number, self._unanswered = 0, False
         self._not_before, self._pause = 0.0, 2.0
 
     @property
@@ -74,20 +74,24 @@ class SlurmBlocks(ExecutionProvider):
         SiteError
             Slurm refused it, or did not answer; or there is no room for it now.
         """
-        self._number += 1
+        # Where an earlier try had no answer, its job may be there after all: the same key finds it.
+        self._number += not self._unanswered
         key, nodes = f"{self.jobs.key}.{self._number}", self.site.scheduler.block_nodes
         if not self.jobs.reserve(nodes):
             raise SiteError(f"the campaign has all of its {self.site.scheduler.max_nodes} nodes; try again")
         try:
-            job = self.jobs.submit(lambda excluded: self.text(command, key, excluded), key, nodes)
+            job = self.jobs.submit(
+                lambda excluded: self.text(command, key, excluded), key, nodes, look=self._unanswered
+            )
         except slurm.Silence:
+            self._unanswered = True
             self.jobs.release(nodes)
             self._not_before, self._pause = time.monotonic() + self._pause, min(2 * self._pause, 60.0)
             raise
         except SiteError:
             self.jobs.release(nodes)
             raise
-        self._pause = 2.0
+        self._pause, self._unanswered = 2.0, False
         self.resources[job] = key
         return job
 

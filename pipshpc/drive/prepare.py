@@ -165,7 +165,15 @@ def write_plan(prepared: Prepared, write: Callable[..., None]) -> list[dict[str,
         raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space") from error
     write("planned", tasks=len(prepared.tasks))
     if prepared.waiting:
-        days = sorted({one.day for one in prepared.waiting})
-        late = sorted({one.day for one in prepared.waiting if one.late})
-        write("waiting for input", days=days, late=late, why=prepared.waiting[0].why)
+        write("waiting for input", **waiting_facts(prepared))
     return lines
+
+
+def waiting_facts(prepared: Prepared) -> dict[str, Any]:
+    """Return which days wait for their input, which of them are late, and why the first does."""
+    waiting = prepared.waiting
+    return {
+        "days": sorted({one.day for one in waiting}),
+        "late": sorted({one.day for one in waiting if one.late}),
+        "why": next((one.why for one in waiting if one.late), waiting[0].why if waiting else ""),
+    }

@@ -103,6 +103,11 @@ def causes(one):
     return [event["cause"] for event in events if event["event"] == "attempt ended"]
 
 
+def taken_away(one):
+    """Return the causes that say that the machine took a task: a rank may still have heard the word to stop."""
+    return [cause for cause in causes(one) if cause in ("NODE_FAIL", "STOPPED")]
+
+
 def test_a_rank_is_killed(lab, trial, undisturbed):
     one = trial("killrank")
     strike_thrice(one, lambda beat: faults.kill_rank(lab, task=beat["task"]))
@@ -122,7 +127,7 @@ def test_a_slurmd_is_killed(lab, trial, undisturbed):
     strike_thrice(one, strike, lambda _: start_lab(None, lab.path))
     one.finish()
     one.check(undisturbed)
-    assert causes(one).count("NODE_FAIL") >= 3
+    assert len(taken_away(one)) >= 3
 
 
 def test_the_driver_is_killed(lab, trial, undisturbed):
@@ -156,7 +161,7 @@ def test_a_node_goes_down(lab, trial, undisturbed):
     strike_thrice(one, strike, lambda _: start_lab(None, lab.path))
     one.finish()
     one.check(undisturbed)
-    assert causes(one).count("NODE_FAIL") >= 3
+    assert len(taken_away(one)) >= 3
     assert one.course().excluded
 
 
