@@ -13,7 +13,7 @@ from pipshpc.drive import course as states
 from pipshpc.drive.desk import Desk
 from pipshpc.drive.launches import Launch, files_of, tail
 from pipshpc.drive.prepare import is_full
-from pipshpc.drive.verdict import Ending, Verdict, judge
+from pipshpc.drive.verdict import Ending, Verdict, cancelled_from_outside, judge
 from pipshpc.ledger import remove_parts
 from pipshpc.notes import Beat, Failure, Report, read_note
 from pipshpc.task import Task
@@ -75,6 +75,8 @@ class Endings:
         if launch.step_state is None:
             cluster = slurm.Cluster(name=site.scheduler.cluster, timeout_s=STEP_S)
             launch.step_state = slurm.step_state(cluster, launch.job, launch.step)
+        if launch.step_state == "CANCELLED" and not cancelled_from_outside(ending.log):
+            return ending
         return replace(ending, state=launch.step_state or ending.state)
 
     def _put_back(self, task: Task) -> None:
