@@ -379,7 +379,8 @@ class Driver:
             self.status.running[task.id] = beat.done / max(beat.total, 1)
             if known.state == states.SUBMITTED:
                 self._hear(launch, task, beat)
-            if beat.stage == "done":
+            # The report comes after the last word of the heartbeat; without it nothing is learned from the task.
+            if beat.stage == "done" and files["report"].exists():
                 self._collect_done(launch, task)
                 self.status.running.pop(task.id, None)
             self._note_progress(launch, (task.id, beat.stage, beat.done))
