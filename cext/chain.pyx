@@ -3,8 +3,9 @@
 A chain is a list of operations on *slots*, each slot one row of a block:
 interpolate a coarse field into a slot, or call a compiled loop that reads
 slots and fills slots. Operations have a level: once per row, once per sample
-(time step of the forcing), or once per node (instant of the sun within a
-sample). Results are averaged over each window and packed.
+(time step of the forcing), once per node (instant of the sun within a sample),
+or once more after the nodes of a sample, on the means over them. Results are
+averaged over each window and packed.
 
 Rows are padded to whole vectors, so every pixel takes the same instructions
 and its bits do not depend on the block it stands in.
@@ -155,6 +156,7 @@ cdef enum:
     ROW = 0
     SAMPLE = 1
     NODE = 2
+    AFTER = 3
 
 cdef struct Op:
     int kind  # 0: interpolate, 1: loop
@@ -176,6 +178,12 @@ cdef struct Output:
     int seen[MAX_ARGS]
     real inverse
     real offset
+
+cdef struct Mean:
+    int slot  # at node level
+    int into  # where its mean over the sample goes
+    int nseen  # the slots whose gaps make the mean a gap
+    int seen[MAX_ARGS]
 
 cdef struct Locator:
     int kind  # 0: rectilinear, 1: cell by cell
@@ -231,6 +239,8 @@ cdef class Machine:
     cdef int nops
     cdef Output outputs[MAX_OUTPUTS]
     cdef readonly int noutputs
+    cdef Mean means[MAX_OUTPUTS]
+    cdef int nmeans
     cdef readonly int nslots
     cdef real par[MAX_PARAMETERS]
     cdef int npar
@@ -238,11 +248,13 @@ cdef class Machine:
     cdef int toa_slot
     cdef int has_nodes
 
-    def __init__(self, int nslots, list ops, list outputs, int cosz_slot=-1, int toa_slot=-1):
+    def __init__(self, int nslots, list ops, list outputs, int cosz_slot=-1, int toa_slot=-1, means=()):
         """Take the operations in order; see ``pipshpc.chain`` for what the tuples hold."""
         cdef int k, j
         if len(ops) > MAX_OPS or len(outputs) > MAX_OUTPUTS:
             raise ValueError(f"a chain holds at most {MAX_OPS} operations and {MAX_OUTPUTS} outputs")
+        if len(means) > MAX_OUTPUTS:
+            raise ValueError(f"a chain holds at most {MAX_OUTPUTS} means over the sun's path")
         self.nslots, self.nops, self.noutputs = nslots, len(ops), len(outputs)
         self.cosz_slot, self.toa_slot, self.npar, self.has_nodes = cosz_slot, toa_slot, 0, 0
         for k, op in enumerate(ops):
@@ -266,6 +278,13 @@ cdef class Machine:
             for value in op["parameters"]:
                 self.par[self.npar] = value
                 self.npar += 1
+        self.nmeans = len(means)
+        self.has_nodes |= self.nmeans > 0
+        for k, mean in enumerate(means):
+            self.means[k].slot, self.means[k].into = mean["slot"], mean["into"]
+            self.means[k].nseen = len(mean["seen"])
+            for j in range(self.means[k].nseen):
+                self.means[k].seen[j] = mean["seen"][j]
         for k, out in enumerate(outputs):
             self.outputs[k].slot, self.outputs[k].level = out["slot"], out["level"]
             self.outputs[k].dtype = {"int16": 0, "uint8": 1, "float32": 2}[out["dtype"]]
@@ -355,7 +374,7 @@ cdef class Machine:
 
     cdef void run_sample(self, int row, int npad, real* slots, Locator* place, int* field_place, size_t* fields,
                          real* line, real lat, real* lon, real* sun, real* acc, real* solar) noexcept nogil:
-        """One time step of the forcing: its sample-level loops, then the sun's path through it."""
+        """One time step of the forcing: its loops, the sun's path, and what takes the means over that."""
         cdef int k, j, node
         cdef real* one
         cdef const real* seen[MAX_ARGS]
@@ -367,6 +386,10 @@ cdef class Machine:
                 for j in range(self.outputs[k].nseen):
                     seen[j] = slots + <Py_ssize_t>self.outputs[k].seen[j] * npad
                 pips_seen(seen, self.outputs[k].nseen, one + 3 * npad, npad)
+        for k in range(self.nmeans):
+            for j in range(self.means[k].nseen):
+                seen[j] = slots + <Py_ssize_t>self.means[k].seen[j] * npad
+            pips_seen(seen, self.means[k].nseen, slots + <Py_ssize_t>self.means[k].into * npad, npad)
         if self.has_nodes:
             if self.toa_slot >= 0:
                 for j in range(npad):
@@ -380,6 +403,10 @@ cdef class Machine:
                     if self.outputs[k].level == NODE:
                         pips_add_weighted(slots + <Py_ssize_t>self.outputs[k].slot * npad, weight,
                                           acc + (<Py_ssize_t>k * 4 + 3) * npad, npad)
+                for k in range(self.nmeans):
+                    pips_add_weighted(slots + <Py_ssize_t>self.means[k].slot * npad, weight,
+                                      slots + <Py_ssize_t>self.means[k].into * npad, npad)
+            self.run_level(AFTER, row, npad, slots, place, field_place, fields, line)
         for k in range(self.noutputs):
             one = acc + <Py_ssize_t>k * 4 * npad
             pips_accumulate(one + 3 * npad if self.outputs[k].level == NODE

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from pipshpc import sun
 from pipshpc.errors import SpecError
-from pipshpc.product import Card
+from pipshpc.product import Algorithm, Card
 from pipshpc.sourcegrid import SourceGrid
-from pipshpc.task import Recipe, Sample
+from pipshpc.task import Recipe, Sample, Step
 
-ROW, SAMPLE, NODE = 0, 1, 2
+ROW, SAMPLE, NODE, AFTER = 0, 1, 2, 3
 LANES = 16
 
 
@@ -59,6 +59,7 @@ def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str
     reads: dict[str, frozenset[int]] = {}  # per step: the slots below node level whose gaps make it a gap
     fields: list[Field] = []
     ops: list[dict[str, object]] = []
+    means: dict[int, tuple[int, list[int]]] = {}  # slot at node level: where its mean goes, what makes it a gap
     next_slot = 0
     for step in recipe.steps:
         if step.kind == "kernel" and step.source == "=":
@@ -83,9 +84,14 @@ def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str
                     f"product '{step.source}': kernel '{algorithm.kernel}' is not compiled; run 'make build'"
                 )
             loop = LOOPS[algorithm.kernel]
-            levels[step.name] = max((levels[n] for n in step.inputs.values()), default=ROW)
-            if algorithm.integrate == "sunlit":
-                levels[step.name] = NODE
+            levels[step.name] = level = kernel_level(step, algorithm, levels)
+            args = {n: slots[step.inputs[n]] for n in loop.rows}
+            if level == AFTER:
+                for origin in step.inputs.values():
+                    if levels[origin] == NODE and slots[origin] not in means:
+                        means[slots[origin]] = (next_slot, sorted(reads[origin]))
+                        next_slot += 1
+                args = {n: means[k][0] if levels[step.inputs[n]] == NODE else k for n, k in args.items()}
             below = frozenset().union(*(reads[n] for n in step.inputs.values()))
             reads[step.name] = below if levels[step.name] == NODE else frozenset([slot])
             outs = []
@@ -100,7 +106,7 @@ def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str
                     "kind": "loop",
                     "level": levels[step.name],
                     "address": loop.address,
-                    "args": [slots[step.inputs[n]] for n in loop.rows],
+                    "args": [args[n] for n in loop.rows],
                     "outs": outs,
                     "parameters": [algorithm.parameters[n] for n in loop.parameters],
                 }
@@ -121,8 +127,38 @@ def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str
     if has_nodes and "cosz" not in slots:
         spare = next_slot
         next_slot += 1
-    machine = Machine(next_slot, ops, outputs, slots.get("cosz", spare), slots.get("toa_normal", -1))
+    machine = Machine(
+        next_slot,
+        ops,
+        outputs,
+        slots.get("cosz", spare),
+        slots.get("toa_normal", -1),
+        [{"slot": k, "into": into, "seen": seen} for k, (into, seen) in means.items()],
+    )
     return Chain(machine, tuple(fields), tuple(recipe.outputs))
+
+
+def kernel_level(step: Step, algorithm: Algorithm, levels: dict[str, int]) -> int:
+    """Say how often a step is computed: per row, per sample, at each instant of the sun, or after those of a sample.
+
+    What follows the sun ("sunlit") is computed at its instants where an input
+    is. Anything else that takes such an input takes its mean over the sample:
+    a sum with a flux that goes on at night would lose the night.
+
+    Raises
+    ------
+    SpecError
+        Where a step is wanted at instants and takes a mean over them.
+    """
+    kinds = {n: levels[n] for n in step.inputs.values()}
+    if algorithm.integrate != "sunlit" or NODE not in kinds.values():
+        return AFTER if {NODE, AFTER} & set(kinds.values()) else max(kinds.values(), default=ROW)
+    if late := [n for n, level in kinds.items() if level == AFTER]:
+        raise SpecError(
+            f"'{step.name}' by {algorithm.name} follows the sun but takes {', '.join(late)}, which is a mean over the "
+            "sun's path here; order another algorithm for one of them"
+        )
+    return NODE
 
 
 def place_block(grid: SourceGrid, stride: int, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> Any:

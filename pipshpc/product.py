@@ -34,8 +34,9 @@ class Algorithm(Record, frozen=True):
     `kernel` is ``family.function`` in ``cext/<family>.pxd``; the function's
     arguments are found among `inputs` and `parameters` by name. `integrate`
     says how a window mean is formed: "mean" averages the values at the
-    forcing's time steps, "sunlit" integrates over the lit part of the window
-    with the sun moving (the kernel then takes `cosz`).
+    forcing's time steps (of inputs that follow the sun, on their means over a
+    step), "sunlit" integrates over the lit part of the window with the sun
+    moving, where an input does (`cosz`, or a product that is "sunlit").
     """
 
     name: str

@@ -76,12 +76,15 @@ def _drive(place: Place, as_json: bool) -> None:
     """Run the driver in this process; exit code 1 where tasks failed for good."""
     from pipshpc.commands.starter import requeue_own_job, stage
     from pipshpc.drive.flow import prepare, run_campaign
+    from pipshpc.slurm import Cluster
     from pipshpc.view.overview import read_overview
 
     stage(place)
     # What was given up, paused or cancelled stays so: a person takes that back, not a clock.
-    status = run_campaign(prepare(place.copy), again=False)
-    if read_overview(place.folder).course.driver.why == "told to stop" and requeue_own_job():
+    prepared = prepare(place.copy)
+    status = run_campaign(prepared, again=False)
+    cluster = Cluster(name=prepared.site.scheduler.cluster)
+    if read_overview(place.folder).course.driver.why == "time is up" and requeue_own_job(cluster=cluster):
         say(as_json, {"campaign": place.folder.name, "requeued": True}, "time is up: queued again")
         return
     facts = {"campaign": place.folder.name, "done": status.done, "tasks": status.total, "failed": len(status.failed)}

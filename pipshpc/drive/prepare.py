@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,6 +142,30 @@ def plan_lines(prepared: Prepared) -> list[dict[str, Any]]:
         resources = prepared.resources(task)
         sizes = {"ranks": resources.ranks, "threads": resources.threads, "nodes": resources.nodes}
         lines.append(msgspec.to_builtins(planned) | sizes | {"priority": prepared.chain(task).priority or 0})
+    return lines
+
+
+def write_plan(prepared: Prepared, write: Callable[..., None]) -> list[dict[str, Any]]:
+    """Write the plan for everybody to read, whole or not at all, and tell of it by `write`; return its lines.
+
+    Raises
+    ------
+    OutputError
+        The disk does not take it.
+    """
+    path = prepared.folder / "plan.jsonl"
+    part = path.with_suffix(".part")
+    lines = plan_lines(prepared)
+    try:
+        with part.open("wb") as handle:
+            for line in lines:
+                handle.write(msgspec.json.encode(line) + b"\n")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+    write("planned", tasks=len(prepared.tasks))
+    if prepared.waiting:
+        write("waiting for input", **waiting_facts(prepared))
     return lines
 
 
