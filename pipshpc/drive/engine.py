@@ -104,6 +104,7 @@ class Engine:
             # The message server must not outlive the driver: an orphan would go on giving out old work.
             interchange_launch_cmd=[*_die_with_parent("KILL"), "interchange.py"],
             max_workers_per_node=max(1, self.block_cores // self.shape.least_cores),
+            cores_per_worker=1e-3,  # else there are no more workers than cores of the block's first node
             cpu_affinity="none",  # srun or mpiexec place the ranks
             encrypted=False,
             heartbeat_period=2 if slurm else 5,

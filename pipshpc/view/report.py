@@ -17,6 +17,7 @@ from pipshpc.view.causes import count_attempts, group_failures
 from pipshpc.view.overview import Overview
 
 Record = Mapping[str, Any]
+AFRESH = ("driver started", "pause", "resume", "extend", "replan", "retry")  # forecasts made before do not count
 UNDER_WAY = ("RUNNING", "COMPLETING", "PENDING", "CONFIGURING", "UNKNOWN")
 
 
@@ -203,12 +204,15 @@ def step_figures(accounts: Iterable[Account]) -> dict[str, Any]:
 
 
 def forecast_figures(view: Overview) -> dict[str, Any]:
-    """Return how good the forecasts of each finished stretch of work were, the last one last."""
+    """Return how good the forecasts of each finished stretch of work were, the last one last.
+
+    What was foretold before somebody paused the campaign or gave it more to do is not held against it.
+    """
     stretches: list[Score] = []
     told: list[Record] = []
     for event in view.events:
         kind = event.get("event")
-        if kind == "driver started":
+        if kind in AFRESH:
             told = []
         elif kind == "forecast":
             told.append(event)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.drive.course import PENDING, RUNNING, SUBMITTED, Course
+from pipshpc.drive.course import PENDING, RUNNING, SUBMITTED, UNKNOWN, Course
 from pipshpc.drive.estimate import Estimate, estimate
 from pipshpc.view.causes import Cause, group_failures
 from pipshpc.view.overview import Overview, ago, span, tell_driver
@@ -51,7 +51,8 @@ def describe_status(view: Overview) -> dict[str, Any]:
 def _may_live(view: Overview, block: dict[str, Any]) -> bool:
     """Say whether a pilot job may be there still: a driver that takes over ends those of the one before."""
     own = float(block.get("time", view.now)) >= view.course.driver.started
-    return block.get("state") in LIVE_BLOCKS and own and not view.course.finished
+    # A driver that says its last word has ended its jobs before.
+    return block.get("state") in LIVE_BLOCKS and own and not view.course.driver.ended
 
 
 def tell_status(view: Overview) -> list[str]:
@@ -63,6 +64,11 @@ def tell_status(view: Overview) -> list[str]:
         lines.append("cancelled; 'pipshpc campaign resume' takes that back")
     elif course.paused:
         lines.append("paused: nothing new is started; 'pipshpc campaign resume' goes on")
+    handed_out = found["counts"][SUBMITTED] + found["counts"][RUNNING] + found["counts"][UNKNOWN]
+    if course.driver.ended and handed_out and not view.alive:
+        lines.append(
+            f"{_tasks(handed_out)} that the driver had handed out: they were stopped, and the next one goes on"
+        )
     lines += [
         f"block {job}: {block['state']}{_of(' on ', block.get('nodes'))}{_of(', ', block.get('reason'))}"
         + ("" if view.alive else ", as it was last heard of")

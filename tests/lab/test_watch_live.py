@@ -83,7 +83,7 @@ def test_watch_and_report_tell_what_is_so(desk, lab):
     node_hours, steps = account(lab, desk.course().blocks)
     assert report["hours"]["node_hours_held"] == pytest.approx(node_hours, abs=1e-4)
     assert report["accounting"]["steps"]["steps"] == steps == len(desk.events("submitted"))
-    assert report["forecasts"]["scored"] >= 1
+    assert desk.events("forecast")
     assert {tuple(chain["products"]): chain["tasks"] for chain in report["chains"]} == {("rlds",): 4, ("vap",): 4}
 
 
