@@ -13,10 +13,10 @@ import msgspec
 from benchmarks.measure import Section, Settings
 from pipshpc.campaign import Campaign, Resources
 from pipshpc.drive.course import COMPLETED, Course, fold
-from pipshpc.drive.driver import Driver, Status, write_plan
+from pipshpc.drive.driver import Driver, Status
 from pipshpc.drive.engine import Engine, Shape
 from pipshpc.drive.journal import Journal
-from pipshpc.drive.prepare import Prepared
+from pipshpc.drive.prepare import Prepared, write_plan
 from pipshpc.forcing import Forcing
 from pipshpc.plan import Plan
 from pipshpc.site import load_site

@@ -13,7 +13,7 @@ from pipshpc.commands.campaign_app import DryRun, Here, Which, campaign_app, say
 from pipshpc.commands.writing import OPTIONS, AsJson
 
 if TYPE_CHECKING:
-    from pipshpc.view.overview import Place
+    from pipshpc.view.overview import Overview, Place
 
 app = typer.Typer(**OPTIONS)
 
@@ -42,19 +42,24 @@ def submit(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json
         raise SpecError(f"{place.folder.name}: is {word}; 'pipshpc campaign resume {place.folder} --start' goes on")
     started = start_driver(place, who(), here)
     facts = {"campaign": place.folder.name, "folder": str(place.folder), "how": started.how, "number": started.number}
-    say(as_json, facts, started.text, f"look: pipshpc campaign status {place.folder}")
+    from pipshpc.campaign import load_campaign
+
+    look = f"look: pipshpc campaign status {place.folder}"
+    cycling = load_campaign(place.copy).cycle is not None
+    later = f"it makes what has come; for each new day: pipshpc campaign schedule {place.folder}"
+    say(as_json, facts, started.text, look, *([later] if cycling else []))
 
 
 @campaign_app.command("drive", epilog="Example: pipshpc campaign drive jobs/campaigns/demo.yaml")
 def drive(
     campaign: Which,
-    once: Annotated[bool, typer.Option("--once", help="Do not wait for input that is yet to come.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Drive a campaign in the foreground till nothing is left.
 
     What `submit` starts; for services and for looking closely. It may be stopped or killed: the next one goes on.
+    Of a cycling campaign it makes what has come; `tick` looks for more.
     """
     from pipshpc.view.overview import find_campaign
 
@@ -64,19 +69,22 @@ def drive(
 
         print_plan(place.file or place.copy, as_json)
         return
-    _drive(place, once, as_json)
+    _drive(place, as_json)
 
 
-def _drive(place: Place, once: bool, as_json: bool) -> None:
+def _drive(place: Place, as_json: bool) -> None:
     """Run the driver in this process; exit code 1 where tasks failed for good."""
     from pipshpc.commands.starter import requeue_own_job, stage
     from pipshpc.drive.flow import prepare, run_campaign
+    from pipshpc.slurm import Cluster
     from pipshpc.view.overview import read_overview
 
     stage(place)
     # What was given up, paused or cancelled stays so: a person takes that back, not a clock.
-    status = run_campaign(prepare(place.copy), again=False)
-    if read_overview(place.folder).course.driver.why == "told to stop" and requeue_own_job():
+    prepared = prepare(place.copy)
+    status = run_campaign(prepared, again=False)
+    cluster = Cluster(name=prepared.site.scheduler.cluster)
+    if read_overview(place.folder).course.driver.why == "time is up" and requeue_own_job(cluster=cluster):
         say(as_json, {"campaign": place.folder.name, "requeued": True}, "time is up: queued again")
         return
     facts = {"campaign": place.folder.name, "done": status.done, "tasks": status.total, "failed": len(status.failed)}
@@ -96,7 +104,7 @@ def tick(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json: 
 
     place = find_campaign(campaign)
     view = read_overview(place.folder)
-    reason = _idle(place, view)
+    reason = _idle(place, view, dry_run)
     facts: dict[str, Any] = {"campaign": place.folder.name, "started": not reason and not dry_run}
     if reason or dry_run:
         say(as_json, facts, f"{place.folder.name}: {reason or 'a driver would be started'}")
@@ -110,24 +118,26 @@ def tick(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json: 
 
         say(as_json, facts, start_driver(place, who()).text)
         return
-    _drive(place, True, as_json)
+    _drive(place, as_json)
 
 
-def _idle(place: Place, view: Any) -> str:
+def _idle(place: Place, view: Overview, dry_run: bool) -> str:
     """Return why there is nothing to start; empty where there is something to do."""
-    if view.alive:
-        return "a driver is at work"
     if view.course.cancelled:
         return "cancelled; 'pipshpc campaign resume' takes that back"
     if view.course.paused:
         return "paused; 'pipshpc campaign resume' goes on"
     from pipshpc.campaign import load_campaign
+    from pipshpc.commands.cycling import look_for_input
     from pipshpc.commands.starter import is_changed
     from pipshpc.view.overview import plan_is_old
 
+    if load_campaign(place.file or place.copy).cycle is not None:
+        return look_for_input(place, view, who(), dry_run)
+    if view.alive:
+        return "a driver is at work"
     changed = is_changed(place) or plan_is_old(view)
-    cycling = load_campaign(place.file or place.copy).cycle is not None
-    if view.planned and not view.left and not changed and not cycling and view.course.drivers:
+    if view.planned and not view.left and not changed and view.course.drivers:
         return "nothing is left to do"
     return ""
 

@@ -22,8 +22,11 @@ def validate(campaign: Which, as_json: AsJson = False) -> None:
     prepared = prepare(_file(campaign))
     check_space(prepared)
     tasks, pending = len(prepared.tasks), len(prepared.pending)
-    facts = {"campaign": prepared.campaign.campaign, "valid": True, "tasks": tasks, "pending": pending}
-    say(as_json, facts, f"{prepared.campaign.campaign}: valid; {tasks} tasks, {pending} of them to be made")
+    days = len({one.day for one in prepared.waiting})
+    name = prepared.campaign.campaign
+    facts = {"campaign": name, "valid": True, "tasks": tasks, "pending": pending, "days_waiting": days}
+    waits = f"; {days} days wait for their input" if days else ""
+    say(as_json, facts, f"{name}: valid; {tasks} tasks, {pending} of them to be made{waits}")
 
 
 @campaign_app.command("plan", epilog="Example: pipshpc campaign plan jobs/campaigns/demo.yaml --json")
@@ -46,12 +49,16 @@ def _file(campaign: str) -> Path:
 
 def print_plan(campaign: Path, as_json: bool) -> None:
     """Write plan and cost of a campaign."""
+    from pipshpc.drive.course import fold
+    from pipshpc.drive.mode import choose_modes
     from pipshpc.drive.prepare import prepare
     from pipshpc.view.cost import tell_cost
-    from pipshpc.view.progress import tell_plan
+    from pipshpc.view.overview import read_lines
+    from pipshpc.view.progress import tell_modes, tell_plan
 
     prepared = prepare(campaign)
     cost = _cost(prepared)
+    modes = choose_modes(prepared, fold(read_lines(prepared.folder / "journal.jsonl")))
     if as_json:
         write_json(
             {
@@ -59,10 +66,11 @@ def print_plan(campaign: Path, as_json: bool) -> None:
                 "tasks": prepared.tasks,
                 "pending": [t.id for t in prepared.pending],
                 "cost": cost,
+                "modes": modes,
             }
         )
     else:
-        write_lines([*tell_plan(prepared), *tell_cost(cost)])
+        write_lines([*tell_plan(prepared), *tell_modes(modes), *tell_cost(cost)])
 
 
 def _cost(prepared: Any) -> Any:

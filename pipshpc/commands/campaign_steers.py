@@ -76,7 +76,7 @@ def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
         slurm.cancel(slurm.Cluster(name=site.scheduler.cluster), jobs)
     with driver_lock(place.folder):
         key = block_key(campaign.campaign, place.folder)
-        ended = take_over(place.folder, site, key, view.course)
+        ended = take_over(place.folder, site, key, view.course, place.journal.write)
     return [f"ended: {', '.join(ended)}" if ended else "no driver is at work, and nothing had to be ended"]
 
 

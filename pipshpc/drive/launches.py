@@ -14,6 +14,7 @@ import msgspec
 
 from pipshpc.campaign import Resources
 from pipshpc.drive.course import Course, TaskCourse
+from pipshpc.drive.mode import Way
 from pipshpc.site import launch_command
 from pipshpc.task import Task
 
@@ -42,6 +43,7 @@ class Launch:
     batch_mib: int
     priority: int
     needs_s: float
+    mode: Way = "pilot"
     log: Path = Path()
     future: Future[dict[str, Any]] | None = None
     heard: bool = False
@@ -53,6 +55,7 @@ class Launch:
     progress: tuple[Any, ...] = ()  # what its heartbeats last said of stage and blocks
     progress_since: float = 0.0
     ended_for: str = ""  # why the driver ended it
+    step_state: str | None = None  # how Slurm says that its step ended; None: not asked, empty: it does not know
 
     @property
     def cores(self) -> int:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pipshpc.drive.mode import PLAIN
 from pipshpc.errors import PipshpcError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipshpc.drive.flow import Prepared, Status
+    from pipshpc.drive.mode import Mode
 
 
 def tell_plan(prepared: Prepared) -> list[str]:
@@ -22,12 +26,23 @@ def tell_plan(prepared: Prepared) -> list[str]:
         f"{campaign.campaign}: {', '.join(campaign.products)} on {campaign.grid}, {campaign.period} windows, "
         f"{campaign.start} to {campaign.end}",
         f"{len(tasks)} tasks, {windows * len(campaign.products)} fields; {done} done, {len(prepared.pending)} to do",
-        f"forcing: {tasks[0].forcing_title}",
-        *explain(tasks[0].recipe),
     ]
+    if tasks:
+        lines += [f"forcing: {tasks[0].forcing_title}", *explain(tasks[0].recipe)]
+    if prepared.waiting:
+        days = sorted({one.day for one in prepared.waiting})
+        lines.append(f"{len(days)} days wait for their input, first {days[0]}: {prepared.waiting[0].why}")
     if prepared.pending:
         lines.append(f"at most {prepared.output_bytes / 2**30:.2f} GiB will be written to {tasks[0].output_dir}")
     return lines
+
+
+def tell_modes(modes: Mapping[int, Mode]) -> list[str]:
+    """Say how the launches of each chain get their nodes, where there is a choice."""
+    words = {"pilot": "packed into pilot jobs", "job": "jobs of their own"}
+    chosen = {chain: mode for chain, mode in modes.items() if mode != PLAIN}
+    name = "launches of chain {} are" if len(modes) > 1 else "launches are"
+    return [f"{name.format(chain + 1)} {words[mode.way]}: {mode.reason}" for chain, mode in chosen.items()]
 
 
 def follow(prepared: Prepared, quiet: bool = False) -> Status:

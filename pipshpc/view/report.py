@@ -11,12 +11,20 @@ import msgspec
 
 from pipshpc.drive.course import COMPLETED
 from pipshpc.drive.estimate import RANGE_SHARE, Score, score
+from pipshpc.slurm import Cluster
 from pipshpc.view.accounts import Account, read_accounts
 from pipshpc.view.causes import count_attempts, group_failures
 from pipshpc.view.overview import Overview
 
 Record = Mapping[str, Any]
+AFRESH = ("driver started", "pause", "resume", "extend", "replan", "retry")  # forecasts made before do not count
 UNDER_WAY = ("RUNNING", "COMPLETING", "PENDING", "CONFIGURING", "UNKNOWN")
+
+
+def _cluster(view: Overview) -> Cluster:
+    """Return the cluster that the last driver worked on."""
+    named = [str(e.get("cluster", "")) for e in view.events if e.get("event") == "driver started" and "cluster" in e]
+    return Cluster(name=named[-1] if named else "")
 
 
 def make_report(view: Overview, accounting: bool = True) -> dict[str, Any]:
@@ -32,7 +40,7 @@ def make_report(view: Overview, accounting: bool = True) -> dict[str, Any]:
         (lines[t.id], t.report) for t in view.tasks if t.state == COMPLETED and float(t.report.get("seconds") or 0) > 0
     ]
     jobs = {str(e["job"]) for e in view.events if e.get("event") in ("block", "started") and e.get("job")}
-    accounts, unknown = read_accounts(jobs) if accounting else ([], "sacct was not asked")
+    accounts, unknown = read_accounts(jobs, _cluster(view)) if accounting else ([], "sacct was not asked")
     attempts = [e for e in view.events if e.get("event") == "attempt ended"]
     return {
         "campaign": view.name,
@@ -196,12 +204,15 @@ def step_figures(accounts: Iterable[Account]) -> dict[str, Any]:
 
 
 def forecast_figures(view: Overview) -> dict[str, Any]:
-    """Return how good the forecasts of each finished stretch of work were, the last one last."""
+    """Return how good the forecasts of each finished stretch of work were, the last one last.
+
+    What was foretold before somebody paused the campaign or gave it more to do is not held against it.
+    """
     stretches: list[Score] = []
     told: list[Record] = []
     for event in view.events:
         kind = event.get("event")
-        if kind == "driver started":
+        if kind in AFRESH:
             told = []
         elif kind == "forecast":
             told.append(event)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.drive.course import PENDING, RUNNING, SUBMITTED
+from pipshpc.drive.course import PENDING, RUNNING, SUBMITTED, UNKNOWN, Course
 from pipshpc.drive.estimate import Estimate, estimate
 from pipshpc.view.causes import Cause, group_failures
 from pipshpc.view.overview import Overview, ago, span, tell_driver
@@ -41,6 +41,7 @@ def describe_status(view: Overview) -> dict[str, Any]:
         ),
         "excluded_nodes": {node: until for node, until in course.excluded.items() if until > view.now},
         "waiting_for_input": course.waiting_input,
+        "late_input": course.late_input,
         "waiting": dict(Counter(t.reason for t in tasks if t.state == PENDING and t.next and t.reason)),
         "failures": [msgspec.to_builtins(c) for c in group_failures(tasks)],
         "estimate": msgspec.to_builtins(guess) if guess else None,
@@ -50,7 +51,8 @@ def describe_status(view: Overview) -> dict[str, Any]:
 def _may_live(view: Overview, block: dict[str, Any]) -> bool:
     """Say whether a pilot job may be there still: a driver that takes over ends those of the one before."""
     own = float(block.get("time", view.now)) >= view.course.driver.started
-    return block.get("state") in LIVE_BLOCKS and own and not view.course.finished
+    # A driver that says its last word has ended its jobs before.
+    return block.get("state") in LIVE_BLOCKS and own and not view.course.driver.ended
 
 
 def tell_status(view: Overview) -> list[str]:
@@ -62,6 +64,11 @@ def tell_status(view: Overview) -> list[str]:
         lines.append("cancelled; 'pipshpc campaign resume' takes that back")
     elif course.paused:
         lines.append("paused: nothing new is started; 'pipshpc campaign resume' goes on")
+    handed_out = found["counts"][SUBMITTED] + found["counts"][RUNNING] + found["counts"][UNKNOWN]
+    if course.driver.ended and handed_out and not view.alive:
+        lines.append(
+            f"{_tasks(handed_out)} that the driver had handed out: they were stopped, and the next one goes on"
+        )
     lines += [
         f"block {job}: {block['state']}{_of(' on ', block.get('nodes'))}{_of(', ', block.get('reason'))}"
         + ("" if view.alive else ", as it was last heard of")
@@ -74,14 +81,24 @@ def tell_status(view: Overview) -> list[str]:
         f"node {node}: left alone for {span(until - view.now)} more" for node, until in found["excluded_nodes"].items()
     ]
     if course.waiting_input:
-        lines.append(f"waiting for the input of {len(course.waiting_input)} days, first {course.waiting_input[0]}")
+        lines += tell_waiting(course)
     lines += [f"{_tasks(number)}: {reason}" for reason, number in found["waiting"].items()]
     lines += [line for cause in found["failures"] for line in tell_cause(Cause(**cause))]
     if course.finished and not view.left:
-        lines.append(f"finished {ago(view.now - course.finished)}")
+        ended = ago(view.now - course.finished)
+        lines.append(f"all whose input has come was made, {ended}" if course.waiting_input else f"finished {ended}")
     else:
         lines.append(tell_estimate(Estimate(**found["estimate"]) if found["estimate"] else None, view))
     return lines
+
+
+def tell_waiting(course: Course) -> list[str]:
+    """Return in words which days of a cycling campaign wait for their input, which are late, and why the first is."""
+    days, late = course.waiting_input, course.late_input
+    number = "1 day" if len(days) == 1 else f"{len(days)} days"
+    more = f" and {len(late) - 2} more" if len(late) > 2 else ""
+    tardy = f"; late: {', '.join(late[:2])}{more}" if late else ""
+    return [f"waiting for input: {number}, first {days[0]}{tardy}", f"  {course.why_waiting or 'it did not say why'}"]
 
 
 def tell_estimate(guess: Estimate | None, view: Overview) -> str:
@@ -97,7 +114,7 @@ def tell_estimate(guess: Estimate | None, view: Overview) -> str:
     idle = idle or ("" if counts[RUNNING] or counts[SUBMITTED] else ", once nodes are had")
     return (
         f"time left: about {span(guess.left_s)} ({span(guess.low_s)} to {span(guess.high_s)} in four of five cases), "
-        f"from {guess.tasks} tasks{idle}"
+        f"from {guess.tasks} {'task' if guess.tasks == 1 else 'tasks'}{idle}"
     )
 
 

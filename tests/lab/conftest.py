@@ -74,6 +74,15 @@ def lab(whole_lab):
         time.sleep(0.3)
 
 
+@pytest.fixture
+def desk(lab, request):
+    from tests.lab.desk import Desk
+
+    one = Desk(lab, lab.path / "desks" / request.node.name)
+    yield one
+    one.close()
+
+
 def environment(lab):
     return {**os.environ, **lab_environment(lab)}
 
@@ -121,3 +130,12 @@ def wait_for(cluster, job, *states, patience_s=90):
         assert time.monotonic() < deadline, state
         time.sleep(0.3)
     return state
+
+
+def wait_for_code(cluster, job, patience_s=40):
+    """Wait until the exit code of a job that failed is known: accounts come some seconds after the state."""
+    deadline = time.monotonic() + patience_s
+    while (state := poll(cluster, [job])[job]).exit_code is None:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.3)
+    return state.exit_code

@@ -15,6 +15,7 @@ from tests.mpi.conftest import write_forcing
 
 pytestmark = pytest.mark.lab
 MOMENTS = ("read", "compute", "write")
+PILOT = "{ranks: 4, nodes: 2, mode: pilot}"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def base(whole_lab):
     shutil.rmtree(base, ignore_errors=True)
 
 
-def make(lab, base, name, *, output=None, site="lab", partition="", resources="{ranks: 4, nodes: 2}", forcing="era.nc"):
+def make(lab, base, name, *, output=None, site="lab", partition="", resources=PILOT, forcing="era.nc"):
     path, output = base / f"{name}.yaml", output or base / name
     path.write_text(
         CAMPAIGN.format(
@@ -102,6 +103,11 @@ def causes(one):
     return [event["cause"] for event in events if event["event"] == "attempt ended"]
 
 
+def taken_away(one):
+    """Return the causes that say that the machine took a task: a rank may still have heard the word to stop."""
+    return [cause for cause in causes(one) if cause in ("NODE_FAIL", "STOPPED")]
+
+
 def test_a_rank_is_killed(lab, trial, undisturbed):
     one = trial("killrank")
     strike_thrice(one, lambda beat: faults.kill_rank(lab, task=beat["task"]))
@@ -121,7 +127,7 @@ def test_a_slurmd_is_killed(lab, trial, undisturbed):
     strike_thrice(one, strike, lambda _: start_lab(None, lab.path))
     one.finish()
     one.check(undisturbed)
-    assert causes(one).count("NODE_FAIL") >= 3
+    assert len(taken_away(one)) >= 3
 
 
 def test_the_driver_is_killed(lab, trial, undisturbed):
@@ -155,7 +161,7 @@ def test_a_node_goes_down(lab, trial, undisturbed):
     strike_thrice(one, strike, lambda _: start_lab(None, lab.path))
     one.finish()
     one.check(undisturbed)
-    assert causes(one).count("NODE_FAIL") >= 3
+    assert len(taken_away(one)) >= 3
     assert one.course().excluded
 
 
@@ -189,7 +195,7 @@ def test_a_block_is_preempted(lab, trial, undisturbed):
 
 
 def test_the_controller_is_silent_for_a_minute(lab, trial, undisturbed):
-    one = trial("silent", resources="{ranks: 2, nodes: 1}")
+    one = trial("silent", resources="{ranks: 2, nodes: 1, mode: pilot}")
     # Three tasks at three moments at once, so that one minute is enough for all.
     one.hold("read")
     one.start()

@@ -83,6 +83,19 @@ def test_forty_tasks_on_several_nodes_give_the_content_of_one_rank(lab, base):
     assert call(lab, "squeue", "--noheader") == ""  # blocks are given back
     assert run(lab, spread)["made_now"] == 0
 
+    report = read_report(lab, spread)
+    assert [chain["tasks"] for chain in report["chains"]] == [DAYS, DAYS]
+    assert report["made_here"] == 2 * DAYS
+    assert report["forecasts"]["scored"] >= 1
+    assert report["hours"]["told_by"] == "sacct"
+
+
+def read_report(lab, path):
+    words = [sys.executable, "-m", "pipshpc.cli", "campaign", "report", str(path), "--json"]
+    done = subprocess.run(words, cwd=ROOT, env=environment(lab), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
 
 def nodes_of(text):
     """Return what lab[1-2] or lab1,lab3 stands for, as far as these labs need it."""

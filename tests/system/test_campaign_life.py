@@ -42,6 +42,7 @@ def life(tmp_path):
         assert found.returncode == code, found.stderr
         return found.stdout
 
+    call.environment = environment
     call.folder = tmp_path / "out" / ".pipshpc" / "life"
     yield call
     pid = driver_pid(call.folder)
@@ -104,3 +105,20 @@ def test_cancel_stops_the_driver_and_resume_goes_on(life):
     assert "cancelled" in life("campaign", "tick", "life.yaml")
     life("campaign", "resume", "life", "--start")
     wait_for(lambda: counts(life)["COMPLETED"] == 3 and not driver_alive(life.folder))
+
+
+def test_a_driver_at_work_makes_the_days_that_are_added(life, tmp_path):
+    holds = tmp_path / "holds"
+    holds.mkdir()
+    (holds / "all").write_text("compute")
+    life.environment["PIPSHPC_HOLD"] = f"@{holds}"
+    life("submit", "life.yaml")
+    wait_for(lambda: any(e["event"] == "started" for e in read_lines(life.folder / "journal.jsonl")))
+    first = [line["task"] for line in read_lines(life.folder / "plan.jsonl")]
+    assert "takes it up" in life("campaign", "extend", "life", "--end", "2006-04-05T00:00:00Z")
+    wait_for(lambda: len(read_lines(life.folder / "plan.jsonl")) == 4)
+    assert [line["task"] for line in read_lines(life.folder / "plan.jsonl")][:3] == first
+    (holds / "all").write_text("go on")
+    wait_for(lambda: not driver_alive(life.folder))
+    assert counts(life)["COMPLETED"] == 4
+    assert [e["event"] for e in read_lines(life.folder / "journal.jsonl")].count("driver started") == 1

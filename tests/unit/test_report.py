@@ -110,7 +110,7 @@ def test_what_sacct_does_not_know_is_said():
 
 def test_idle_time_is_what_was_held_and_not_computed_in(story, monkeypatch):
     story.write("block", job="12", state="RUNNING", nodes="n[1-2]", reason="")
-    monkeypatch.setattr("pipshpc.view.report.read_accounts", lambda jobs: (parse_accounts(SACCT), ""))
+    monkeypatch.setattr("pipshpc.view.report.read_accounts", lambda *_: (parse_accounts(SACCT), ""))
     hours = make_report(read_overview(story.folder))["hours"]
     assert (hours["core_hours_held"], hours["node_hours_held"], hours["told_by"]) == (8.0, 2.0, "sacct")
     assert hours["idle_share"] == pytest.approx(1 - 160 / 3600 / 8, abs=1e-3)
