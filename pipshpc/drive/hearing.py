@@ -40,7 +40,7 @@ class Hearing:
             self.desk.status.running[task.id] = beat.done / max(beat.total, 1)
             if known.state == states.SUBMITTED:
                 self._hear(launch, task, beat)
-            # The report comes after the last word of the heartbeat; without it nothing is learned from the task.
+            # The report comes right after; without it nobody would learn from the task.
             if beat.stage == "done" and files["report"].exists():
                 self.endings.collect_done(launch, task)
                 self.desk.status.running.pop(task.id, None)
