@@ -87,6 +87,19 @@ def test_watch_and_report_tell_what_is_so(desk, lab):
     assert {tuple(chain["products"]): chain["tasks"] for chain in report["chains"]} == {("rlds",): 4, ("vap",): 4}
 
 
+def test_tasks_of_one_rank_fill_all_cores_of_a_block(desk):
+    text = CAMPAIGN.replace("{{ranks: 2, nodes: 1, tasks_per_launch: 1}}", "{{ranks: 1, tasks_per_launch: 1}}")
+    assert "ranks: 1" in text
+    write_forcing(desk.folder / "era.nc", steps=32, step_h=3)
+    desk.write(0, text=text)
+    desk.hold("compute")
+    desk.say("submit", "desk.yaml", "--here")
+    desk.wait(lambda: at_least(8, desk.beats("compute")))  # on four nodes of two cores
+    desk.hold("go on")
+    desk.wait(lambda: desk.course().finished)
+    assert desk.course().count(COMPLETED) == 8
+
+
 def at_least(number, found):
     """Return what was found, once it is enough."""
     return found if len(found) >= number else None
