@@ -46,7 +46,11 @@ generated = generate.write_loops(
 )
 extensions = [
     extension("_loops", generated, LOOPS),
-    *(extension(f"_{path.stem}", path) for path in sorted((ROOT / "cext").glob("*.pyx"))),
+    # The inversion calls point functions in loops of its own.
+    *(
+        extension(f"_{path.stem}", path, LOOPS if path.stem == "inversion" else None)
+        for path in sorted((ROOT / "cext").glob("*.pyx"))
+    ),
 ]
 
 setup(
