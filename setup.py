@@ -39,7 +39,9 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
 
 # A point function must be inlined to be vectorised, however long it is; and a loop over many rows
 # needs more overlap tests than GCC's default of 10 (it does not believe `restrict` on local pointers).
+# The growth limits are per caller and per file: iterating kernels repeat a long step, and all loops share a file.
 LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
+LOOPS += ["--param=large-function-growth=20000", "--param=inline-unit-growth=5000"]
 
 generated = generate.write_loops(
     ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR + LOOPS
