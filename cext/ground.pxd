@@ -120,6 +120,6 @@ cdef inline real ts_balance_ice(
     return at_most(t, 273.15)
 
 
-cdef inline real ts_sea(real tos) noexcept nogil:
-    """The sea's temperature stands for that of its skin."""
-    return tos
+cdef inline real ts_sea(real tos, real orog, real lapse_rate, real freezing) noexcept nogil:
+    """The sea's temperature stands for that of its skin; a lake's is that of the sea brought to its height."""
+    return where(orog > 0.0, at_least(tos - lapse_rate * orog, freezing), tos)

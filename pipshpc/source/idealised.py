@@ -17,11 +17,13 @@ height z of the real globe, day of year d, local solar time h:
 - wind 6 m s-1, 3 more over the seas of middle latitudes, 2.5 f less over
   land, +- 2 of weather.
 
-With the season s' = s 45 days later go, as states that a task takes once:
-- the sea's temperature 301 - 34 sin(p)^2 + 3.5 s' sin(p), freezing at 271.35 K;
-- sea ice from 0 to 1 over 6 degrees about 73 + 7 s' N and 66 - 4 s' S;
-- greenness 0.6 + 0.45 s' tanh(p / 20 degrees), cut to 0..1: where the
-  vegetation stands between its lowest and highest index of the year.
+As states that a task takes once:
+- the sea's temperature 0.8 K above the seasonal air over open sea (f = 0, no
+  weather), freezing at 271.35 K, so that sea and air belong together;
+- sea ice from 0 to 1 as that air falls from 269.35 to 263.35 K;
+- greenness 0.6 + 0.45 s' tanh(p / 20 degrees) with the season s' 45 days
+  later, cut to 0..1: where the vegetation stands between its lowest and
+  highest index of the year.
 
 Weather is a sum of travelling waves with fixed numbers (`WAVES`), so that
 every run gives the same values.
@@ -45,6 +47,7 @@ VERSION = 2  # of the formulas; part of the identity
 HOUR = np.timedelta64(1, "h").astype("timedelta64[s]")
 STATES = ("tos", "siconc", "greenness")
 NAMES = ("tas", "tdps", "ps", "clt", "sfcWind", "orog", *STATES)
+FREEZING = 271.35  # of sea water, K
 METHODS = {"sfcWind": "_sfc_wind"}
 COMMENT = (
     "idealised atmosphere, not an analysis (sea surface, sea ice and season of the vegetation too): a zonal climatology with seasons, a diurnal cycle and travelling waves; "
@@ -183,14 +186,18 @@ class IdealisedSource(Source):
         """Season of what follows the sun by 45 days."""
         return float(np.cos(2 * np.pi * (days - 245.0) / 365.25))
 
-    def _tos(self, days: float) -> Float64Array:
+    def _over_sea(self, days: float) -> Float64Array:
+        """Air over open sea in its season, without weather."""
         sine = np.sin(self._lat)
-        return np.maximum(301.0 - 34.0 * sine**2 + 3.5 * self._late(days) * sine, 271.35)
+        season = np.cos(2 * np.pi * (days - 200.0) / 365.25)
+        level = 299.5 - 44.0 * sine**2 - 14.0 * np.maximum(0.0, -sine) ** 6
+        return np.asarray(level + 6.0 * sine * season)
+
+    def _tos(self, days: float) -> Float64Array:
+        return np.maximum(self._over_sea(days) + 0.8, FREEZING)
 
     def _siconc(self, days: float) -> Float64Array:
-        lat = self.grid.y[:, None]
-        edge = np.where(lat > 0, 73.0 + 7.0 * self._late(days), 66.0 - 4.0 * self._late(days))
-        return np.clip(0.5 + (np.abs(lat) - edge) / 6.0, 0.0, 1.0)
+        return np.clip((FREEZING - 2.0 - self._over_sea(days)) / 6.0, 0.0, 1.0)
 
     def _greenness(self, days: float) -> Float64Array:
         return np.clip(0.6 + 0.45 * self._late(days) * np.tanh(self.grid.y[:, None] / 20.0), 0.0, 1.0)
