@@ -503,7 +503,6 @@ cdef class Machine:
         cdef int k, j, node, r
         cdef int32_t* of
         cdef Mean* mean
-        cdef real* to
         cdef const real* seen[MAX_ARGS]
         cdef real* weight = solar + 6 * npad
         cdef real* lit = solar + 7 * npad

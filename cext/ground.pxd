@@ -74,8 +74,8 @@ cdef inline real buoyant(real dt, real tas, real wind, real height) noexcept nog
 
 
 cdef inline real ts_balance(
-        real tas, real vap, real ps, real sfcWind, real rsds, real albedo, real rlds, real emis, real resistance, real z0m,
-        real d0, real z0h, real ground, real z_blend, real z0_ref) noexcept nogil:
+        real tas, real vap, real ps, real sfcWind, real rsds, real albedo, real rlds, real emis, real resistance,
+        real z0m, real d0, real z0h, real ground, real z_blend, real z0_ref) noexcept nogil:
     """Surface temperature of a linear energy balance; `resistance` of the surface against evaporation, s m-1.
 
     The balance of Penman (1948) with Monteith's linear steps, once in neutral

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipshpc import sun
 from pipshpc.errors import SpecError
-from pipshpc.place import Part, padded, place_block
+from pipshpc.place import Part, padded
 from pipshpc.product import SURFACES, Algorithm, Card
 from pipshpc.task import Recipe, Sample, Step
 
@@ -89,7 +89,11 @@ class _Build:
         name = step.name
         if step.kind == "kernel" and step.source == "=":
             same = step.inputs["same"]
-            self.slots[name], self.levels[name], self.reads[name] = self.slots[same], self.levels[same], self.reads[same]
+            self.slots[name], self.levels[name], self.reads[name] = (
+                self.slots[same],
+                self.levels[same],
+                self.reads[same],
+            )
             self.origin[name] = self.origin.get(same, same)
         elif step.kind == "geometry":
             # The sun's irradiance is one number per sample, but is only defined while nodes are run.

@@ -195,9 +195,7 @@ class Inputs:
         index = max(int(np.searchsorted(self.source.times, self._middle, side="right")) - 1, 0)
         return f"{self.source.times[index]}Z"
 
-    def parts(
-        self, chain: Chain, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]
-    ) -> dict[int, Part]:
+    def parts(self, chain: Chain, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> dict[int, Part]:
         """Read what a block needs of the large fields.
 
         Parameters

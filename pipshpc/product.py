@@ -122,7 +122,9 @@ def _check_by(path: Path, card: Card) -> None:
     """Hold that an algorithm by surface names surfaces and plain algorithms of its card."""
     for algorithm in card.algorithms:
         if (algorithm.loop == "select") != bool(algorithm.by):
-            raise SpecError(f"{path}: algorithm '{algorithm.name}': 'by' goes with loop 'select' and the other way round")
+            raise SpecError(
+                f"{path}: algorithm '{algorithm.name}': 'by' goes with loop 'select' and the other way round"
+            )
         for surface, name in algorithm.by.items():
             if surface not in SURFACES or card.algorithm(name).by:
                 raise SpecError(

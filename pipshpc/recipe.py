@@ -81,7 +81,6 @@ class _Search:
             first = first or missing
         return first
 
-
     def take(self, product: str, algorithm: Algorithm, trail: tuple[str, ...]) -> list[str]:
         """Make the steps of one algorithm; return what is missing for it."""
         missing = [m for n in algorithm.inputs for m in self.find(n, (*trail, product))]

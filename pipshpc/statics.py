@@ -238,7 +238,7 @@ class Reader:
         self._lock = threading.Lock()
 
     def part(self, row: int, rows: int, column: int, columns: int) -> Float32Array:
-        """Values in the field's units, float32 (rows, columns); `column` may be beyond the last, and so may the part."""
+        """Values in the field's units, float32 (rows, columns); columns beyond the last go on from the first."""
         first = column % self._columns
         until = min(first + columns, self._columns)
         with self._lock:

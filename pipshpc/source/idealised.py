@@ -50,7 +50,8 @@ NAMES = ("tas", "tdps", "ps", "clt", "sfcWind", "orog", *STATES)
 FREEZING = 271.35  # of sea water, K
 METHODS = {"sfcWind": "_sfc_wind"}
 COMMENT = (
-    "idealised atmosphere, not an analysis (sea surface, sea ice and season of the vegetation too): a zonal climatology with seasons, a diurnal cycle and travelling waves; "
+    "idealised atmosphere, not an analysis (sea surface, sea ice and season of the vegetation too): a zonal "
+    "climatology with seasons, a diurnal cycle and travelling waves; "
     "the values are plausible, but no weather that happened"
 )
 # Zonal wave number, meridional wave number, period in days (eastward > 0), phase, weight.
