@@ -2,7 +2,8 @@
 
     python benchmarks/evaluate_radiation.py DATA [--table l8.h5] [--json out.json] [--pictures FOLDER]
 
-DATA is the folder with ``global/flxf2006040100.grb``, ``tiles/MOD11A1.hdf``,
+DATA is the folder with ``global/flxf2006040100.grb``,
+``regional/hrrr.*.grib2``, ``tiles/MOD11A1.hdf``,
 ``tiles/L8_232083_20160209`` and ``static/MCD12C1*.tif``. The table of the
 atmosphere for Landsat's bands is made first with ``--make-table`` (needs 6S,
 about two minutes).
@@ -34,6 +35,8 @@ OLI = {
     "swir2": (2.201, 2.107, 2.294),
 }
 OLI_GRID = {"aod": (0.0, 0.1, 0.25, 0.5, 1.0, 1.5), "sza": (30.0, 45.0), "vza": (0.0,), "raa": (0.0,)}
+# HRRR's own, by its class of vegetation: the ratio of its upward flux to that of a black body, the same at all hours.
+HRRR_EMISSIVITY = {1: 0.95, 5: 0.94, 8: 0.93, 10: 0.92, 12: 0.935, 13: 0.88, 14: 0.92, 17: 0.98}
 # The hour of the scene at the station beside it: 14:27 UTC is 11:27 there; air K, humidity 1, sunlight W m-2.
 STATION = {"tas": 273.15 + 25.3, "hurs": 0.583, "rsds": 587.0, "orog": 920.0}
 
@@ -103,6 +106,36 @@ def forecast(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         fields |= {f"{n}{ending}": v.reshape(x["size"]) for n, v in ours.items()}
         fields |= {f"{n}{ending} of the file": np.reshape(v, x["size"]) for n, v in theirs.items()}
     return rows, fields
+
+
+def regional(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """HRRR, five clear hours of 3 km: what the surface sends up from its temperature, and what the sky sends down."""
+    from pipshpc.source.eccodeslib import eccodes
+
+    short = {"t": "ts", "2t": "tas", "2d": "tdps", "sdlwrf": "rlds", "sulwrf": "rlus", "sdswrf": "rsds"}
+    short |= {"suswrf": "rsus", "vgtyp": "class"}
+    hours: dict[str, list[Any]] = {name: [] for name in short.values()}
+    for path in sorted(folder.glob("hrrr.*.grib2")):
+        with path.open("rb") as file:
+            while (message := eccodes.codes_grib_new_from_file(file)) is not None:
+                name = short.get(eccodes.codes_get(message, "shortName"))
+                if name and eccodes.codes_get(message, "level") in (0, 2):
+                    hours[name].append(eccodes.codes_get_values(message))
+                eccodes.codes_release(message)
+    x = {name: np.stack(values) for name, values in hours.items()}
+    vap = compute("vap_in", "dewpoint", tdps_in=x["tdps"])
+    rows = [scores("rlds, all hours", compute("rlds", tas=x["tas"], vap=vap, clt=0.0), x["rlds"])]
+    file_net = x["rsds"] - x["rsus"] + x["rlds"] - x["rlus"]
+    emis = np.select([x["class"] == k for k in HRRR_EMISSIVITY], list(HRRR_EMISSIVITY.values()), np.nan)
+    ways = {
+        "emission, the model's emissivities": compute("rlus", "emission", ts=x["ts"], emis=emis),
+        "grey body, the model's emissivities": compute("rlus", ts=x["ts"], emis=emis, rlds=x["rlds"]),
+        "grey body, emissivity 0.97": compute("rlus", ts=x["ts"], emis=0.97, rlds=x["rlds"]),
+    }
+    for way, up in ways.items():
+        net = compute("rn", rns=x["rsds"] - x["rsus"], rnl=x["rlds"] - up)
+        rows += [scores(f"rlus, {way}", up, x["rlus"]), scores(f"rn, {way}", net, file_net)]
+    return rows, {}
 
 
 def classes_at(path: Path, lat: Any, lon: Any) -> Any:
@@ -259,6 +292,7 @@ def main() -> None:
         sixs.make(OLI, OLI_GRID, wavelengths=OLI, jobs=2).save(options.table)
     parts = {
         "forecast": lambda: forecast(options.data / "global/flxf2006040100.grb"),
+        "regional": lambda: regional(options.data / "regional"),
         "tile": lambda: tile(options.data / "tiles/MOD11A1.hdf", next((options.data / "static").glob("MCD12C1*.tif"))),
         "scene": lambda: scene(options.data / "tiles/L8_232083_20160209", options.table),
     }

@@ -12,13 +12,13 @@ import msgspec
 
 from benchmarks.measure import Section, Settings
 from pipshpc.campaign import Campaign, Resources
-from pipshpc.course import COMPLETED, Course, fold
-from pipshpc.driver import Driver, Status, write_plan
-from pipshpc.engine import Engine, Shape
+from pipshpc.drive.course import COMPLETED, Course, fold
+from pipshpc.drive.driver import Driver, Status
+from pipshpc.drive.engine import Engine, Shape
+from pipshpc.drive.journal import Journal
+from pipshpc.drive.prepare import Prepared, write_plan
 from pipshpc.forcing import Forcing
-from pipshpc.journal import Journal
 from pipshpc.plan import Plan
-from pipshpc.prepare import Prepared
 from pipshpc.site import load_site
 from pipshpc.survey import survey
 

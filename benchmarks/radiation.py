@@ -1,4 +1,4 @@
-"""Radiation products on plain arrays, one thread: compiled loops against NumPy, pvlib and plain Numba."""
+"""Radiation products on plain arrays: compiled loops against NumPy, pvlib and plain Numba."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LOOKS = 16
 Act = Callable[[], Any]
 
 
-def ready(product: str, algorithm: str, inputs: dict[str, Any], out: Any, spare: Any = None) -> Act:
+def ready(product: str, algorithm: str, inputs: dict[str, Any], out: Any, spare: Any = None, threads: int = 1) -> Act:
     """A compiled loop with its arrays at hand; `out` takes the product, `spare` other outputs of the function."""
     chosen = find_card(product).algorithm(algorithm)
     loop = LOOPS[chosen.kernel]
     par = np.array([chosen.parameters[n] for n in loop.parameters], np.float32)
     outs = [out if n in (chosen.output, "result") else spare for n in loop.outputs]
     rows = [inputs[n] for n in loop.rows]
-    return lambda: apply(loop.address, rows, par, outs, 1)
+    return lambda: apply(loop.address, rows, par, outs, threads)
 
 
 def arrays(n: int) -> dict[str, Any]:
@@ -114,11 +114,15 @@ def _clear_sky(section: Section, x: dict[str, Any], n: int, times: int) -> None:
         mass = inverse * d["ps"] / 101325
         return clearsky.ineichen(zenith, mass, d["linke"], altitude=500.0, dni_extra=1361.1)
 
+    def loops(algorithm: str) -> dict[str, Act]:
+        names = {"loop": 1, "loop, two threads": 2}
+        return {name: ready("rsdscs", algorithm, x, mine, spare, k) for name, k in names.items()}
+
     for name, peer, algorithm in (
         ("Bird clear sky", bird, "bird1981"),
         ("Ineichen clear sky", ineichen, "ineichen2002"),
     ):
-        _race(section, name, {"loop": ready("rsdscs", algorithm, x, mine, spare), "pvlib": peer}, times)
+        _race(section, name, {**loops(algorithm), "pvlib": peer}, times)
     try:
         from rest2 import rest2 as package
     except ImportError:
@@ -142,8 +146,7 @@ def _clear_sky(section: Section, x: dict[str, Any], n: int, times: int) -> None:
             0.1 * columns["prw"],
         )
 
-    acts = {"loop": ready("rsdscs", "rest2", x, mine, spare), "nlr-rest2": rest2}
-    _race(section, "REST2 clear sky", acts, max(1, times // 3))
+    _race(section, "REST2 clear sky", {**loops("rest2"), "nlr-rest2": rest2}, max(1, times // 3))
     section.facts["difference REST2"] = float(np.abs(mine - rest2().ghi[:, 0] * 1361.1 / 1361.2).max())
 
 
@@ -176,6 +179,7 @@ def _race(
             section.facts[f"{name}: times {peer}"] = ratio
             if peer != "NumPy":  # the target speaks of packages
                 section.judge(f"{name}: times {peer}", ratio, 20.0)
+                section.judge(f"{name}: times {peer}, two threads", middle[peer] / middle["loop, two threads"], 20.0)
             else:
                 section.notes.append(f"{name}: {ratio:.1f} times as fast as NumPy")
     if "Numba" in middle:

@@ -76,3 +76,8 @@ cdef inline real emis_class(real landtype) noexcept nogil:
     cdef real land = 0.5 * (emis11_class(landtype) + emis12_class(landtype))
     cdef real wet = where((landtype > -0.5) & (landtype < 0.5), 0.985, land)
     return where((landtype > 14.5) & (landtype < 15.5), 0.99, wet)
+
+
+cdef inline real emis_land(real sftlf, real land, real water) noexcept nogil:
+    """Broadband from the share of land alone."""
+    return water + at_most(at_least(sftlf, 0.0), 1.0) * (land - water)

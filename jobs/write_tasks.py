@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pipshpc.prepare import prepare
+from pipshpc.drive.prepare import prepare
 from pipshpc.task import write_task
 
 folder = Path(sys.argv[2]).absolute()

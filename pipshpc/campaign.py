@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
@@ -23,6 +24,7 @@ class Resources(Record, frozen=True):
     memory_mib : of each rank; 0: its share of the node
     tasks_per_launch : tasks that one start of the ranks makes one after another; 0: as many as keep the cost of
         starting below a tenth
+    mode : how launches get their nodes: packed into pilot jobs, each as a job of its own, or whichever is found better
     """
 
     ranks: int = 0
@@ -30,6 +32,7 @@ class Resources(Record, frozen=True):
     nodes: int = 0
     memory_mib: int = 0
     tasks_per_launch: int = 0
+    mode: Literal["auto", "pilot", "job"] = "auto"
 
 
 class Chain(Record, frozen=True):

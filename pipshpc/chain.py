@@ -156,18 +156,8 @@ class _Build:
         if algorithm.kernel not in LOOPS:
             raise SpecError(f"product '{step.source}': kernel '{algorithm.kernel}' is not compiled; run 'make build'")
         loop = LOOPS[algorithm.kernel]
-        if algorithm.integrate == "sunlit":
-            level = self.levels[name] = NODE
-            late = [n for n in step.inputs.values() if self.levels[n] == AFTER]
-            if late:
-                raise SpecError(
-                    f"product '{step.source}': algorithm '{algorithm.name}' follows the sun, but {', '.join(late)} "
-                    "is only there as a mean over the time step; take other algorithms"
-                )
-            args = [self.slots[step.inputs[n]] for n in loop.rows]
-        else:
-            level = self.levels[name] = self.level_of(step)
-            args = [self.mean_slot(step.inputs[n]) if level == AFTER else self.slots[step.inputs[n]] for n in loop.rows]
+        level = self.levels[name] = kernel_level(step, algorithm, self.levels)
+        args = [self.mean_slot(step.inputs[n]) if level == AFTER else self.slots[step.inputs[n]] for n in loop.rows]
         parameters = [algorithm.parameters[n] for n in loop.parameters]
         # A function with several results is called once for all products that take one of them.
         key = algorithm.kernel, level, tuple(args), tuple(parameters)
@@ -182,6 +172,29 @@ class _Build:
         slot = self.slots[name] = op["outs"][loop.outputs.index(wanted)]
         below = frozenset().union(*(self.reads[n] for n in step.inputs.values()))
         self.reads[name] = below if level == NODE else frozenset([slot])
+
+
+def kernel_level(step: Step, algorithm: Algorithm, levels: dict[str, int]) -> int:
+    """Say how often a step is computed: per row, per sample, at each instant of the sun, or after those of a sample.
+
+    What follows the sun ("sunlit") is computed at its instants where an input
+    is. Anything else that takes such an input takes its mean over the sample:
+    a sum with a flux that goes on at night would lose the night.
+
+    Raises
+    ------
+    SpecError
+        Where a step is wanted at instants and takes a mean over them.
+    """
+    kinds = {n: levels[n] for n in step.inputs.values()}
+    if algorithm.integrate != "sunlit" or NODE not in kinds.values():
+        return AFTER if {NODE, AFTER} & set(kinds.values()) else max(kinds.values(), default=ROW)
+    if late := [n for n, level in kinds.items() if level == AFTER]:
+        raise SpecError(
+            f"'{step.name}' by {algorithm.name} follows the sun but takes {', '.join(late)}, which is a mean over the "
+            "sun's path here; order another algorithm for one of them"
+        )
+    return NODE
 
 
 def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str, int]) -> Chain:

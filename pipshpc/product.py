@@ -35,9 +35,9 @@ class Algorithm(Record, frozen=True):
     `kernel` is ``family.function`` in ``cext/<family>.pxd``; the function's
     arguments are found among `inputs` and `parameters` by name. `integrate`
     says how a window mean is formed: "mean" averages the values at the
-    forcing's time steps, "sunlit" integrates over the lit part of the window
-    with the sun moving (the kernel then takes `cosz`); what takes a sunlit
-    quantity without being sunlit itself gets its mean over the time step.
+    forcing's time steps (of inputs that follow the sun, on their means over a
+    step), "sunlit" integrates over the lit part of the window with the sun
+    moving, where an input does (`cosz`, or a product that is "sunlit").
 
     An algorithm with `by` has no kernel: it takes another algorithm of the
     card for each kind of surface (`SURFACES`), and is missing on the others.

@@ -13,6 +13,7 @@ from pipshpc.task import Choice, Recipe, Step
 
 GEOMETRY = ("cosz", "toa_normal")
 LOWER = "lower on the card's list"
+FEW = 3  # missing inputs that are named; where there are more, what they make is
 
 
 @dataclass
@@ -36,16 +37,15 @@ class _Search:
         if name in self.offer.states:
             return self.add(Step(name=name, kind="state", source=name))
         plain = name.removesuffix("_in")
+        if name in trail:
+            return [plain]  # nothing is made of itself; its step would take the place of the forcing's
         card = load_cards().get(name)
-        if (
-            card is not None
-            and name not in trail
-            and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted)
-        ):
+        if card is not None and (self.downscale or name not in ("tas", "vap", "ps") or name in self.wanted):
             named = [card.algorithm(self.wanted[name])] if self.wanted.get(name) else card.algorithms
             missing = self.choose(name, named, trail)
             if not missing or plain not in self.offer.variables:
-                return missing
+                # Where its own inputs are many and far away, it is the quantity that is missed.
+                return missing if len(missing) <= FEW else [name]
         if plain in self.offer.variables:
             return self.add(Step(name=name, kind="forcing", source=plain))
         if f"{name}_in" in load_cards() and f"{name}_in" not in trail:

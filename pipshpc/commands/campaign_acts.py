@@ -13,7 +13,7 @@ from pipshpc.commands.campaign_app import DryRun, Here, Which, campaign_app, say
 from pipshpc.commands.writing import OPTIONS, AsJson
 
 if TYPE_CHECKING:
-    from pipshpc.overview import Place
+    from pipshpc.view.overview import Overview, Place
 
 app = typer.Typer(**OPTIONS)
 
@@ -26,9 +26,9 @@ def submit(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json
     A driver makes it from now on: as a small Slurm job where the site is a cluster, else as a process of its own that
     outlives the terminal. Where one is at work, it is told of changes in the campaign file.
     """
+    from pipshpc.commands.starter import start_driver
     from pipshpc.errors import SpecError
-    from pipshpc.overview import find_campaign, read_overview
-    from pipshpc.starter import start_driver
+    from pipshpc.view.overview import find_campaign, read_overview
 
     place = find_campaign(campaign)
     if dry_run:
@@ -48,15 +48,15 @@ def submit(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json
 @campaign_app.command("drive", epilog="Example: pipshpc campaign drive jobs/campaigns/demo.yaml")
 def drive(
     campaign: Which,
-    once: Annotated[bool, typer.Option("--once", help="Do not wait for input that is yet to come.")] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Drive a campaign in the foreground till nothing is left.
 
     What `submit` starts; for services and for looking closely. It may be stopped or killed: the next one goes on.
+    Of a cycling campaign it makes what has come; `tick` looks for more.
     """
-    from pipshpc.overview import find_campaign
+    from pipshpc.view.overview import find_campaign
 
     place = find_campaign(campaign)
     if dry_run:
@@ -64,21 +64,22 @@ def drive(
 
         print_plan(place.file or place.copy, as_json)
         return
-    _drive(place, once, as_json)
+    _drive(place, as_json)
 
 
-def _drive(place: Place, once: bool, as_json: bool) -> None:
+def _drive(place: Place, as_json: bool) -> None:
     """Run the driver in this process; exit code 1 where tasks failed for good."""
-    import time
-
-    from pipshpc.flow import prepare, run_campaign
-    from pipshpc.overview import read_overview
-    from pipshpc.starter import requeue_own_job, stage
+    from pipshpc.commands.starter import requeue_own_job, stage
+    from pipshpc.drive.flow import prepare, run_campaign
+    from pipshpc.slurm import Cluster
+    from pipshpc.view.overview import read_overview
 
     stage(place)
     # What was given up, paused or cancelled stays so: a person takes that back, not a clock.
-    status = run_campaign(prepare(place.copy), again=False)
-    if read_overview(place.folder).course.driver.why == "told to stop" and requeue_own_job(time.time()):
+    prepared = prepare(place.copy)
+    status = run_campaign(prepared, again=False)
+    cluster = Cluster(name=prepared.site.scheduler.cluster)
+    if read_overview(place.folder).course.driver.why == "time is up" and requeue_own_job(cluster=cluster):
         say(as_json, {"campaign": place.folder.name, "requeued": True}, "time is up: queued again")
         return
     facts = {"campaign": place.folder.name, "done": status.done, "tasks": status.total, "failed": len(status.failed)}
@@ -94,11 +95,11 @@ def tick(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json: 
     Where a driver is at work, or nothing is to do, it says so and leaves. Else it drives in the foreground; on a
     cluster, outside of a job, it submits the driver instead, unless told --here.
     """
-    from pipshpc.overview import find_campaign, read_overview
+    from pipshpc.view.overview import find_campaign, read_overview
 
     place = find_campaign(campaign)
     view = read_overview(place.folder)
-    reason = _idle(place, view)
+    reason = _idle(place, view, dry_run)
     facts: dict[str, Any] = {"campaign": place.folder.name, "started": not reason and not dry_run}
     if reason or dry_run:
         say(as_json, facts, f"{place.folder.name}: {reason or 'a driver would be started'}")
@@ -108,28 +109,30 @@ def tick(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json: 
 
     site = load_site(load_campaign(place.file or place.copy).site)
     if site.scheduler.kind == "slurm" and not here and "SLURM_JOB_ID" not in os.environ:
-        from pipshpc.starter import start_driver
+        from pipshpc.commands.starter import start_driver
 
         say(as_json, facts, start_driver(place, who()).text)
         return
-    _drive(place, True, as_json)
+    _drive(place, as_json)
 
 
-def _idle(place: Place, view: Any) -> str:
+def _idle(place: Place, view: Overview, dry_run: bool) -> str:
     """Return why there is nothing to start; empty where there is something to do."""
-    if view.alive:
-        return "a driver is at work"
     if view.course.cancelled:
         return "cancelled; 'pipshpc campaign resume' takes that back"
     if view.course.paused:
         return "paused; 'pipshpc campaign resume' goes on"
     from pipshpc.campaign import load_campaign
-    from pipshpc.overview import plan_is_old
-    from pipshpc.starter import is_changed
+    from pipshpc.commands.cycling import look_for_input
+    from pipshpc.commands.starter import is_changed
+    from pipshpc.view.overview import plan_is_old
 
+    if load_campaign(place.file or place.copy).cycle is not None:
+        return look_for_input(place, view, who(), dry_run)
+    if view.alive:
+        return "a driver is at work"
     changed = is_changed(place) or plan_is_old(view)
-    cycling = load_campaign(place.file or place.copy).cycle is not None
-    if view.planned and not view.left and not changed and not cycling and view.course.drivers:
+    if view.planned and not view.left and not changed and view.course.drivers:
         return "nothing is left to do"
     return ""
 
@@ -149,9 +152,9 @@ def schedule(
     cycling campaign. Other lines of your table stay as they are.
     """
     from pipshpc.campaign import load_campaign
-    from pipshpc.overview import find_campaign
-    from pipshpc.schedule import choose_program, find_entry, read_table, with_entry, without, write_table
+    from pipshpc.commands.schedule import choose_program, find_entry, read_table, with_entry, without, write_table
     from pipshpc.site import load_site
+    from pipshpc.view.overview import find_campaign
 
     place = find_campaign(campaign)
     site = load_site(load_campaign(place.file or place.copy).site)
@@ -166,7 +169,7 @@ def schedule(
         return
     if not dry_run and new != table:
         if not remove:
-            from pipshpc.starter import stage
+            from pipshpc.commands.starter import stage
 
             stage(place)
         write_table(program, new)
@@ -178,7 +181,7 @@ def schedule(
 
 
 def _entry(place: Place, site: Any, program: str, every: str) -> Any:
-    from pipshpc.schedule import Entry, tick_line
+    from pipshpc.commands.schedule import Entry, tick_line
 
     words = [sys.executable, "-m", "pipshpc", "campaign", "tick", str(place.folder)]
     environment = {

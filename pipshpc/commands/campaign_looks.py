@@ -17,7 +17,7 @@ def validate(campaign: Which, as_json: AsJson = False) -> None:
 
     Every key, every input file that it needs, and whether the products fit where they shall lie. Nothing is made.
     """
-    from pipshpc.prepare import check_space, prepare
+    from pipshpc.drive.prepare import check_space, prepare
 
     prepared = prepare(_file(campaign))
     check_space(prepared)
@@ -38,7 +38,7 @@ def plan(campaign: Which, as_json: AsJson = False) -> None:
 
 def _file(campaign: str) -> Path:
     """Return the file of a campaign however it is named: the user's, else the copy that the driver runs."""
-    from pipshpc.overview import find_campaign
+    from pipshpc.view.overview import find_campaign
 
     place = find_campaign(campaign)
     return place.file or place.copy
@@ -46,12 +46,16 @@ def _file(campaign: str) -> Path:
 
 def print_plan(campaign: Path, as_json: bool) -> None:
     """Write plan and cost of a campaign."""
-    from pipshpc.cost import tell_cost
-    from pipshpc.prepare import prepare
-    from pipshpc.progress import tell_plan
+    from pipshpc.drive.course import fold
+    from pipshpc.drive.mode import choose_modes
+    from pipshpc.drive.prepare import prepare
+    from pipshpc.view.cost import tell_cost
+    from pipshpc.view.overview import read_lines
+    from pipshpc.view.progress import tell_modes, tell_plan
 
     prepared = prepare(campaign)
     cost = _cost(prepared)
+    modes = choose_modes(prepared, fold(read_lines(prepared.folder / "journal.jsonl")))
     if as_json:
         write_json(
             {
@@ -59,16 +63,17 @@ def print_plan(campaign: Path, as_json: bool) -> None:
                 "tasks": prepared.tasks,
                 "pending": [t.id for t in prepared.pending],
                 "cost": cost,
+                "modes": modes,
             }
         )
     else:
-        write_lines([*tell_plan(prepared), *tell_cost(cost)])
+        write_lines([*tell_plan(prepared), *tell_modes(modes), *tell_cost(cost)])
 
 
 def _cost(prepared: Any) -> Any:
-    from pipshpc.cost import read_history, reckon
-    from pipshpc.prepare import plan_lines
+    from pipshpc.drive.prepare import plan_lines
     from pipshpc.site import choose_partition
+    from pipshpc.view.cost import read_history, reckon
 
     own = prepared.campaign
     site = choose_partition(prepared.site, own.partition)
@@ -87,8 +92,8 @@ def status(campaign: Which, as_json: AsJson = False) -> None:
     Tasks by state, the driver, pilot jobs, nodes that are left alone, failures by cause, the time left. It reads the
     journal, the plan and heartbeats only.
     """
-    from pipshpc.overview import find_campaign, read_overview
-    from pipshpc.status import describe_status, tell_status
+    from pipshpc.view.overview import find_campaign, read_overview
+    from pipshpc.view.status import describe_status, tell_status
 
     view = read_overview(find_campaign(campaign).need_begun().folder)
     if as_json:
@@ -110,21 +115,21 @@ def watch(
     What is done, running, failed, waiting, by chain and by day, the blocks of running tasks on a map, the time left.
     Ctrl-C leaves the watch; the campaign goes on.
     """
-    from pipshpc.overview import find_campaign, read_overview
-    from pipshpc.status import describe_status
+    from pipshpc.view.overview import find_campaign, read_overview
+    from pipshpc.view.status import describe_status
 
     folder = find_campaign(campaign).need_begun().folder
     if as_json:
-        from pipshpc.watch import describe_watch
+        from pipshpc.view.watch import describe_watch
 
         view = read_overview(folder)
         write_json({**describe_status(view), **describe_watch(view)})
     elif png is not None:
-        from pipshpc.picture import draw_watch
+        from pipshpc.view.picture import draw_watch
 
         typer.echo(draw_watch(read_overview(folder), png))
     else:
-        from pipshpc.watch import follow
+        from pipshpc.view.watch import follow
 
         follow(folder, every, once)
 
@@ -143,9 +148,9 @@ def report(
     Time, memory, bytes and efficiency by products and stage, node-hours used and computed, attempts and failures by
     cause, how good the estimates were.
     """
-    from pipshpc.overview import find_campaign, read_overview
-    from pipshpc.report import make_report
-    from pipshpc.reportpage import print_report
+    from pipshpc.view.overview import find_campaign, read_overview
+    from pipshpc.view.report import make_report
+    from pipshpc.view.reportpage import print_report
 
     view = read_overview(find_campaign(campaign).need_begun().folder)
     found = make_report(view, accounting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from pipshpc.commands.campaign_app import DryRun, Start, Which, campaign_app, sa
 from pipshpc.commands.writing import AsJson
 
 if TYPE_CHECKING:
-    from pipshpc.overview import Overview, Place
+    from pipshpc.view.overview import Overview, Place
 
 
 @campaign_app.command("pause", epilog="Example: pipshpc campaign pause demo")
@@ -33,7 +34,7 @@ def resume(campaign: Which, start: Start = False, dry_run: DryRun = False, as_js
     place, view = _open(campaign)
     halted = view.course.paused or view.course.cancelled
     said = f"resumed; {view.left} tasks are to be made" if halted else "was neither paused nor cancelled"
-    _note(place, "resume" if halted else "", dry_run, as_json, said, go_on=(view, start))
+    _note(place, "resume" if halted else "", dry_run, as_json, said, then=lambda: _go_on(place, view, start, dry_run))
 
 
 @campaign_app.command("cancel", epilog="Example: pipshpc campaign cancel demo")
@@ -43,28 +44,30 @@ def cancel(campaign: Which, dry_run: DryRun = False, as_json: AsJson = False) ->
     Running tasks stop at the next block border. Published files stay, finished blocks of unfinished files too;
     `pipshpc campaign resume --start` goes on from there.
     """
-    from pipshpc.overview import COMPLETED
+    from pipshpc.view.overview import COMPLETED
 
     place, view = _open(campaign)
-    lines = []
-    if not view.alive:
-        lines = _end_jobs(place, view, dry_run)
-        lines.append("no driver is at work, so nothing else had to be stopped")
-    kept = f"kept: {view.counts[COMPLETED]} tasks with their files, and finished blocks of the others"
-    go_on = f"to go on: pipshpc campaign resume {place.folder} --start"
-    said = "cancelled already" if view.course.cancelled else "cancelled"
-    _note(place, "" if view.course.cancelled else "cancel", dry_run, as_json, said, *lines, kept, go_on)
+    event = "" if view.course.cancelled else "cancel"
+
+    def end() -> list[str]:
+        kept = f"kept: {view.counts[COMPLETED]} tasks with their files, and finished blocks of the others"
+        return [*_end_jobs(place, view, dry_run), kept, f"to go on: pipshpc campaign resume {place.folder} --start"]
+
+    _note(place, event, dry_run, as_json, "cancelled" if event else "cancelled already", then=end)
 
 
 def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
     """End what a lost driver left, and the job of a driver that still waits for its turn."""
     from pipshpc import slurm
     from pipshpc.campaign import load_campaign
+    from pipshpc.commands.starter import driver_jobs
+    from pipshpc.drive.takeover import block_key, driver_lock, take_over
     from pipshpc.site import load_site
-    from pipshpc.starter import driver_jobs
-    from pipshpc.takeover import block_key, driver_lock, take_over
 
-    campaign = load_campaign(place.copy if place.copy.is_file() else place.file or place.copy)
+    file = place.copy if place.copy.is_file() else place.file
+    if view.alive or file is None:
+        return []
+    campaign = load_campaign(file)
     jobs = driver_jobs(place)[-1:]
     if dry_run:
         return ["what a lost driver left would be ended", *(f"job {job} would be ended" for job in jobs)]
@@ -73,8 +76,8 @@ def _end_jobs(place: Place, view: Overview, dry_run: bool) -> list[str]:
         slurm.cancel(slurm.Cluster(name=site.scheduler.cluster), jobs)
     with driver_lock(place.folder):
         key = block_key(campaign.campaign, place.folder)
-        ended = take_over(place.folder, site, key, view.course)
-    return [f"ended: {', '.join(ended)}"] if ended else []
+        ended = take_over(place.folder, site, key, view.course, place.journal.write)
+    return [f"ended: {', '.join(ended)}" if ended else "no driver is at work, and nothing had to be ended"]
 
 
 @campaign_app.command("retry", epilog="Example: pipshpc campaign retry demo --cause truncated --start")
@@ -93,8 +96,8 @@ def retry(
 
     Choose them by id, by cause, or all; `pipshpc campaign status` lists the causes.
     """
-    from pipshpc.causes import select_failed
     from pipshpc.errors import SpecError
+    from pipshpc.view.causes import select_failed
 
     place, view = _open(campaign)
     if bool(tasks) + bool(cause) + every != 1:
@@ -106,7 +109,7 @@ def retry(
         return
     facts = {"tasks": "all" if len(chosen) == failed else chosen}
     said = f"{len(chosen)} of {failed} failed tasks are tried again"
-    _note(place, "retry", dry_run, as_json, said, facts=facts, go_on=(view, start))
+    _note(place, "retry", dry_run, as_json, said, facts=facts, then=lambda: _go_on(place, view, start, dry_run))
 
 
 @campaign_app.command("extend", epilog="Example: pipshpc campaign extend demo --end 2019-09-01T00:00:00Z")
@@ -121,9 +124,9 @@ def extend(
 
     Only the value of `end` changes in its file; a driver at work plans the new days at once.
     """
-    from pipshpc.extension import extend_file
-    from pipshpc.overview import find_campaign, read_overview
-    from pipshpc.starter import stage
+    from pipshpc.commands.extension import extend_file
+    from pipshpc.commands.starter import stage
+    from pipshpc.view.overview import find_campaign, read_overview
 
     place = find_campaign(campaign)
     old, new = extend_file(place.file or place.copy, end, write=not dry_run)
@@ -134,11 +137,11 @@ def extend(
     if not dry_run:
         stage(place)
     view = read_overview(place.folder)
-    _note(place, "extend", dry_run, as_json, said, facts={"end": new}, go_on=(view, start))
+    _note(place, "extend", dry_run, as_json, said, facts={"end": new}, then=lambda: _go_on(place, view, start, dry_run))
 
 
 def _open(campaign: str) -> tuple[Place, Overview]:
-    from pipshpc.overview import find_campaign, read_overview
+    from pipshpc.view.overview import find_campaign, read_overview
 
     place = find_campaign(campaign).need_begun()
     return place, read_overview(place.folder)
@@ -151,18 +154,17 @@ def _note(
     as_json: bool,
     *lines: str,
     facts: dict[str, Any] | None = None,
-    go_on: tuple[Overview, bool] | None = None,
+    then: Callable[[], list[str]] = list,
 ) -> None:
-    """Append an event to the journal, start a driver where that is wanted, and say so.
+    """Append an event to the journal, do what follows from it, and say so.
 
-    `go_on` is the campaign as it was, and whether to start a driver for it where none is at work.
+    `then` acts and returns more lines; it comes after the event, as a driver that it starts reads that.
     """
     facts = facts or {}
     if event and not dry_run:
         place.journal.write(event, by=who(), **facts)
     said = [f"{place.folder.name}: {'would be ' if dry_run and event else ''}{lines[0]}", *lines[1:]]
-    if go_on:
-        said += _go_on(place, *go_on, dry_run=dry_run)
+    said += then()
     say(as_json, {"campaign": place.folder.name, "noted": event if not dry_run else "", **facts}, *said)
 
 
@@ -171,7 +173,7 @@ def _go_on(place: Place, view: Overview, start: bool, dry_run: bool) -> list[str
     if view.alive:
         return ["the driver at work takes it up"]
     if start and not dry_run:
-        from pipshpc.starter import start_driver
+        from pipshpc.commands.starter import start_driver
 
         return [start_driver(place, who()).text]
     return [f"no driver is at work; start one: pipshpc submit {place.folder}"]

@@ -36,8 +36,8 @@ def run_campaign(
     if dry_run:
         print_plan(campaign, as_json)
         return
-    from pipshpc.flow import prepare
-    from pipshpc.progress import follow, summarise_run, tell_run
+    from pipshpc.drive.flow import prepare
+    from pipshpc.view.progress import follow, summarise_run, tell_run
 
     prepared = prepare(campaign)
     try:

@@ -121,3 +121,12 @@ def wait_for(cluster, job, *states, patience_s=90):
         assert time.monotonic() < deadline, state
         time.sleep(0.3)
     return state
+
+
+def wait_for_code(cluster, job, patience_s=40):
+    """Wait until the exit code of a job that failed is known: accounts come some seconds after the state."""
+    deadline = time.monotonic() + patience_s
+    while (state := poll(cluster, [job])[job]).exit_code is None:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.3)
+    return state.exit_code

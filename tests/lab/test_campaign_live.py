@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pipshpc.course import COMPLETED, fold
 from pipshpc.digest import content_digest
-from pipshpc.journal import Journal
+from pipshpc.drive.course import COMPLETED, fold
+from pipshpc.drive.journal import Journal
 from tests.lab.conftest import ROOT, call, environment
 from tests.mpi.conftest import write_forcing
 

@@ -12,7 +12,7 @@ from pipshpc.lab import faults
 from pipshpc.lab.cluster import start_lab
 from pipshpc.lab.status import node_states, read_status
 from pipshpc.slurm import UNKNOWN, poll
-from tests.lab.conftest import ROOT, call, environment, wait_for, wait_until
+from tests.lab.conftest import ROOT, call, environment, wait_for, wait_for_code, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -75,8 +75,9 @@ def test_a_killed_rank_ends_the_job(lab, cluster, spinning):
     job = spinning()
     done = faults.kill_rank(lab, job, "lab2", 2)
     assert done.facts["node"] == "lab2"
-    state = wait_for(cluster, job, "FAILED")
-    assert state.exit_code == 9 and state.restarts == 0
+    wait_for(cluster, job, "FAILED")
+    assert wait_for_code(cluster, job) == 9
+    assert poll(cluster, [job])[job].restarts == 0
     with pytest.raises(SiteError, match="no rank found"):
         faults.kill_rank(lab, job)
 

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipshpc.course import COMPLETED, FAILED, Course, fold
 from pipshpc.digest import content_digest
-from pipshpc.journal import Journal
+from pipshpc.drive.course import COMPLETED, FAILED, Course, fold
+from pipshpc.drive.journal import Journal
 from tests.lab.conftest import ROOT, environment
 
 CAMPAIGN = """

@@ -201,8 +201,8 @@ def test_file_system_without_locks(monkeypatch, tmp_path):
     import errno
     import fcntl
 
+    from pipshpc.drive.takeover import driver_lock
     from pipshpc.errors import SiteError
-    from pipshpc.takeover import driver_lock
 
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -213,8 +213,8 @@ def test_file_system_without_locks(monkeypatch, tmp_path):
 
 
 def test_second_driver_is_turned_away(tmp_path):
+    from pipshpc.drive.takeover import driver_lock
     from pipshpc.errors import SiteError
-    from pipshpc.takeover import driver_lock
 
     with driver_lock(tmp_path / "x"), pytest.raises(SiteError, match="another driver"), driver_lock(tmp_path / "x"):
         pass

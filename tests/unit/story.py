@@ -3,8 +3,8 @@
 import json
 from datetime import date, timedelta
 
-from pipshpc import journal as journal_module
-from pipshpc.journal import Journal
+from pipshpc.drive import journal as journal_module
+from pipshpc.drive.journal import Journal
 
 T0 = 1_546_300_800.0  # 2019-01-01T00:00:00Z
 

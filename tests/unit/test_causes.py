@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipshpc.causes import advise, count_attempts, fingerprint, group_failures, select_failed
-from pipshpc.course import FAILED, TaskCourse
+from pipshpc.drive.course import FAILED, TaskCourse
+from pipshpc.view.causes import advise, count_attempts, fingerprint, group_failures, select_failed
 
 
 def failed(k, cause, reason, node="n3", ended=100.0):

@@ -183,7 +183,7 @@ def test_a_closed_pipe_is_no_error(product_file):
 
 
 def test_a_faulty_campaign_is_one_line(pipshpc, tmp_path):
-    pytest.importorskip("pipshpc.flow")
+    pytest.importorskip("pipshpc.drive.flow")
     path = tmp_path / "campaign.yaml"
     path.write_text("campaign: x\nnonsense: 1\n")
     for command in (["plan", path], ["run", path], ["run", path, "--dry-run"]):
@@ -197,8 +197,8 @@ def test_a_stopped_campaign_says_how_to_go_on(pipshpc, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipshpc.flow.prepare", lambda path: path)
-    monkeypatch.setattr("pipshpc.progress.follow", interrupted)
+    monkeypatch.setattr("pipshpc.drive.flow.prepare", lambda path: path)
+    monkeypatch.setattr("pipshpc.view.progress.follow", interrupted)
     code, _, err = pipshpc("run", tmp_path / "campaign.yaml")
     assert code == 130
     assert "run the same command to go on" in err

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from story import Story
 
-from pipshpc.cost import History, read_history, reckon, size, tell_cost
 from pipshpc.site import Launcher, Scheduler, Site
+from pipshpc.view.cost import History, read_history, reckon, size, tell_cost
 
 LOCAL = Site(name="here", launcher=Launcher(command=["mpiexec", "-n", "{ranks}"]), cores=4, memory_gib=8)
 CLUSTER = msgspec.structs.replace(

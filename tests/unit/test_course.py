@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN, fold
-from pipshpc.journal import Journal
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN, fold
+from pipshpc.drive.journal import Journal
 
 
 def write_story(journal):

@@ -5,8 +5,8 @@ import random
 import pytest
 from story import Story
 
-from pipshpc.course import fold
-from pipshpc.estimate import estimate, score
+from pipshpc.drive.course import fold
+from pipshpc.drive.estimate import estimate, score
 
 
 def course(story):

@@ -4,8 +4,8 @@ import pytest
 from test_overview import CAMPAIGN
 
 from pipshpc.campaign import load_campaign
+from pipshpc.commands.extension import extend_file, replace_end
 from pipshpc.errors import SpecError
-from pipshpc.extension import extend_file, replace_end
 
 NEW = "2006-05-01T00:00:00Z"
 
@@ -48,7 +48,7 @@ def test_the_file_keeps_all_its_other_bytes(tmp_path):
 def test_a_wrong_end_changes_nothing(tmp_path, end):
     path = tmp_path / "tiny.yaml"
     path.write_text(CAMPAIGN)
-    with pytest.raises(SpecError, match=r"tiny\.yaml|key 'end'"):
+    with pytest.raises(SpecError, match="key 'end'"):
         extend_file(path, end)
     assert path.read_text() == CAMPAIGN
     assert list(tmp_path.iterdir()) == [path]

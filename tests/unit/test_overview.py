@@ -8,8 +8,8 @@ import pytest
 from story import Story
 
 from pipshpc.errors import SpecError
-from pipshpc.overview import find_campaign, plan_is_old, read_overview, refresh, span
-from pipshpc.status import describe_status, tell_status
+from pipshpc.view.overview import find_campaign, plan_is_old, read_overview, refresh, span
+from pipshpc.view.status import describe_status, tell_status
 
 CAMPAIGN = """# a comment
 campaign: "tiny"

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 from story import Story
 
-from pipshpc import reportpage
-from pipshpc.accounts import parse_accounts, parse_memory, parse_time, read_accounts
-from pipshpc.overview import read_overview
-from pipshpc.report import count_nodes, make_report, step_figures
+from pipshpc.view import reportpage
+from pipshpc.view.accounts import parse_accounts, parse_memory, parse_time, read_accounts
+from pipshpc.view.overview import read_overview
+from pipshpc.view.report import count_nodes, make_report, step_figures
 
 SACCT = """12|COMPLETED|8|2|3600|04:00:00|
 12.batch|COMPLETED|4|1|3600|00:01:00|2048K
@@ -110,7 +110,7 @@ def test_what_sacct_does_not_know_is_said():
 
 def test_idle_time_is_what_was_held_and_not_computed_in(story, monkeypatch):
     story.write("block", job="12", state="RUNNING", nodes="n[1-2]", reason="")
-    monkeypatch.setattr("pipshpc.report.read_accounts", lambda jobs: (parse_accounts(SACCT), ""))
+    monkeypatch.setattr("pipshpc.view.report.read_accounts", lambda *_: (parse_accounts(SACCT), ""))
     hours = make_report(read_overview(story.folder))["hours"]
     assert (hours["core_hours_held"], hours["node_hours_held"], hours["told_by"]) == (8.0, 2.0, "sacct")
     assert hours["idle_share"] == pytest.approx(1 - 160 / 3600 / 8, abs=1e-3)

@@ -4,8 +4,7 @@ import stat
 
 import pytest
 
-from pipshpc.errors import SiteError, SpecError
-from pipshpc.schedule import (
+from pipshpc.commands.schedule import (
     Entry,
     choose_program,
     cron_times,
@@ -16,6 +15,7 @@ from pipshpc.schedule import (
     without,
     write_table,
 )
+from pipshpc.errors import SiteError, SpecError
 
 MINE = "MAILTO=me\n# backups\n0 3 * * * /home/me/backup --all\n\n@reboot  echo  up"
 ENTRY = Entry("/out/.pipshpc/a", "10min", "pipshpc campaign tick /out/.pipshpc/a")

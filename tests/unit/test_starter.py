@@ -1,17 +1,17 @@
 """A driver runs what was submitted, from anywhere, and no wish makes two of them."""
 
-import os
+import shutil
 from pathlib import Path
 
 import pytest
 from story import Story
 from test_overview import CAMPAIGN
 
-from pipshpc import starter
 from pipshpc.campaign import load_campaign
-from pipshpc.overview import find_campaign, read_lines
-from pipshpc.site import load_site
+from pipshpc.commands import starter
+from pipshpc.site import list_sites, load_site
 from pipshpc.slurm import Silence, State
+from pipshpc.view.overview import find_campaign, read_lines
 
 FILES = CAMPAIGN.replace('forcing: {kind: "idealised", downscale: false}', 'forcing: {paths: ["era/*.nc"]}')
 
@@ -35,6 +35,17 @@ def test_the_copy_depends_on_no_folder_and_no_environment(place, tmp_path, monke
     assert (copy.start, copy.end, copy.products, copy.resources) == (own.start, own.end, own.products, own.resources)
     assert find_campaign(place.copy).folder == place.folder
     assert find_campaign(place.folder).file == place.file
+
+
+def test_a_site_beside_the_campaign_is_found_from_anywhere(place, tmp_path, monkeypatch):
+    text = list_sites()["lab"].read_text()
+    (tmp_path / "own.yaml").write_text(text.replace('name: "lab"', 'name: "own"'))
+    place.file.write_text(place.file.read_text().replace('"lab"', '"./own.yaml"'))
+    starter.stage(place)
+    monkeypatch.chdir("/")
+    assert not starter.is_changed(place)
+    assert not starter.stage(find_campaign(place.folder))
+    assert load_site(load_campaign(place.copy).site).name == "own"
 
 
 def test_a_changed_file_is_noticed(place):
@@ -93,6 +104,12 @@ def test_a_lost_answer_does_not_make_a_second_job(place, slurm):
     assert (started.how, started.number, len(slurm.jobs)) == ("job", "1", 1)
 
 
+def test_a_campaign_whose_folder_was_removed_begins_anew(place, slurm):
+    starter.start_driver(place, "me")
+    shutil.rmtree(place.folder.parents[1])
+    assert starter.start_driver(place, "me").number == "2"
+
+
 def test_while_a_job_waits_there_is_no_second(place, slurm):
     starter.start_driver(place, "me")
     slurm.told["1"] = ("PENDING", "Resources")
@@ -123,17 +140,36 @@ def test_a_driver_that_fails_at_once_says_why(tmp_path, monkeypatch):
         starter.start_driver(find_campaign("tiny.yaml"), "me")
 
 
-def test_only_a_job_whose_time_is_up_is_queued_again(tmp_path, monkeypatch):
-    said = tmp_path / "said"
-    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho $* > {said}\n")
-    (tmp_path / "scontrol").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": "10000"}
-    assert not starter.requeue_own_job(5000.0, job)
-    assert not starter.requeue_own_job(9990.0, {})
-    assert not said.exists()
-    assert starter.requeue_own_job(9920.0, job)
-    assert said.read_text() == "requeue 7\n"
+class OwnJob:
+    """Answers as Slurm does about the job that asks."""
+
+    def __init__(self, said):
+        self.said, self.asked = said, []
+
+    def ask(self, program, *words):
+        self.asked.append((program, *words))
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("RUNNING|1:05\n", True),
+        ("RUNNING|0:00\n", True),
+        ("RUNNING|2:00:00\n", False),  # somebody told it to stop
+        ("RUNNING|UNLIMITED\n", False),
+        ("COMPLETING|1:05\n", False),  # somebody cancelled it
+        ("", False),
+        (Silence("squeue gave no answer"), False),
+    ],
+)
+def test_only_a_job_whose_time_is_up_is_queued_again(said, again):
+    slurm = OwnJob(said)
+    assert starter.requeue_own_job({"SLURM_JOB_ID": "7"}, slurm) is again
+    assert (("scontrol", "requeue", "7") in slurm.asked) is again
+    assert not starter.requeue_own_job({}, slurm)
 
 
 def test_campaigns_of_one_name_have_jobs_of_their_own(tmp_path):

@@ -203,7 +203,7 @@ def test_what_follows_the_sun_cannot_take_its_own_mean():
     again = type(last)(name="rsdsdiff", kind="kernel", source="rsdsdiff", algorithm="erbs1982",
                        inputs={"cosz": "cosz", "toa_normal": "toa_normal", "rsds": "rsus"})  # fmt: skip
     recipe = type(recipe)(steps=[*steps, late, again], outputs=["rsdsdiff"], choices=[])
-    with pytest.raises(SpecError, match="only there as a mean"):
+    with pytest.raises(SpecError, match="a mean over the sun's path"):
         compile_chain(recipe, CARDS, dict.fromkeys(STATICS, 0))
     assert AFTER > 2
 

@@ -3,8 +3,8 @@
 import pytest
 
 from pipshpc.campaign import Retry
-from pipshpc.course import fold
-from pipshpc.verdict import Attempts, Ending, judge
+from pipshpc.drive.course import fold
+from pipshpc.drive.verdict import Attempts, Ending, judge
 
 STOPPED = "error: task x stopped at a block border; the next attempt goes on from there"
 PREEMPTED = "slurmstepd: error: *** STEP 7.0 ON lab1 CANCELLED AT x DUE TO PREEMPTION ***"

@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 from story import Story
 
-from pipshpc.blockmap import coast_characters, frame_size, read_blocks, sample_shares
 from pipshpc.coast import data_folder
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING
-from pipshpc.daymap import LETTERS, NOTABLE, map_days
-from pipshpc.overview import read_overview
-from pipshpc.picture import draw_watch
-from pipshpc.watch import chain_rows, describe_watch, make_frame, running_rows
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING
+from pipshpc.view.blockmap import coast_characters, frame_size, read_blocks, sample_shares
+from pipshpc.view.daymap import LETTERS, NOTABLE, map_days
+from pipshpc.view.overview import read_overview
+from pipshpc.view.picture import draw_watch
+from pipshpc.view.watch import chain_rows, describe_watch, make_frame, running_rows
 
 
 def days(number, state=COMPLETED, first="2019-01-30"):

@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from pipshpc.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, fold
-from pipshpc.driver import Driver, EngineLost, Status, describe, write_plan
-from pipshpc.engine import Engine, Shape, need_engine_programs
+from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, fold
+from pipshpc.drive.driver import Driver, EngineLost, Status, describe
+from pipshpc.drive.engine import Engine, Shape, need_engine_programs
+from pipshpc.drive.journal import Journal
+from pipshpc.drive.launches import files_of
+from pipshpc.drive.prepare import Prepared, check_space, output_folder, prepare, write_plan
+from pipshpc.drive.takeover import block_key, driver_lock, remove_leftovers, take_over
 from pipshpc.errors import PipshpcError, SiteError
-from pipshpc.journal import Journal
-from pipshpc.launches import files_of
 from pipshpc.notes import Beat, read_note
-from pipshpc.prepare import Prepared, check_space, output_folder, prepare
 from pipshpc.storage import stripe
-from pipshpc.takeover import block_key, driver_lock, remove_leftovers, take_over
 from pipshpc.task import Task
 
 UNDER_WAY = (SUBMITTED, RUNNING, UNKNOWN)
+# What a signal says: Slurm sends the second, as the driver's job asks it to, before the time of the job is up.
+STOPS = {signal.SIGTERM: "told to stop", signal.SIGUSR1: "time is up"}
 ENGINE_STARTS = 5  # times that a lost message server is replaced
 
 
@@ -69,11 +71,16 @@ class _Campaign:
         """End what the driver before left, and bring the journal up to what the files say."""
         prepared, course = self.prepared, self.course
         if course.drivers:
-            ended = take_over(prepared.folder, prepared.site, self.key, course)
+            ended = take_over(prepared.folder, prepared.site, self.key, course, self.write)
             self._note_lost()
             if ended:
                 self.write("taken over", ended=ended)
-        started = {"site": prepared.site.name, "tasks": len(prepared.tasks), "pending": len(prepared.pending)}
+        started = {
+            "site": prepared.site.name,
+            "cluster": prepared.site.scheduler.cluster,
+            "tasks": len(prepared.tasks),
+            "pending": len(prepared.pending),
+        }
         self.write("driver started", campaign=str(prepared.path), **describe(), **started)
         pending = {t.id for t in prepared.pending}
         for task in prepared.tasks:
@@ -117,7 +124,7 @@ class _Campaign:
                     engine.start()
                     self.write("interchange started", pid=engine.interchange, host=describe()["host"])
                     driver = Driver(prepared, engine, self.journal, course, self.status, self.watch)
-                    told.append(lambda driver=driver: setattr(driver, "stop_asked", "told to stop"))  # type: ignore[misc]
+                    told.append(lambda why, driver=driver: setattr(driver, "stop_asked", why))  # type: ignore[misc]
                     driver.run()
                     self.why = driver.stop_asked
                     return
@@ -139,7 +146,7 @@ class _Campaign:
 
     def _begin_again(self, driver: Driver | None) -> None:
         """End what runs without a message server, and take up what is left."""
-        take_over(self.prepared.folder, self.prepared.site, self.key, self.course)
+        take_over(self.prepared.folder, self.prepared.site, self.key, self.course, self.write)
         done = {name for name, t in self.course.tasks.items() if t.state in (COMPLETED, FAILED)}
         self.prepared.pending[:] = [t for t in self.prepared.pending if t.id not in done]
         self.write("driver started", **describe(), pending=len(self.prepared.pending))
@@ -172,16 +179,16 @@ def _one_per_chain(prepared: Prepared) -> list[Task]:
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[list[Callable[[], None]]]:
-    """Call what is in the list when the driver is told to stop; its own walltime or a person says so."""
-    listeners: list[Callable[[], None]] = []
+def _told_to_stop() -> Iterator[list[Callable[[str], None]]]:
+    """Call what is in the list with the reason when the driver is told to stop: by a person, or by its own walltime."""
+    listeners: list[Callable[[str], None]] = []
 
-    def hear(*_: object) -> None:
+    def hear(number: int, *_: object) -> None:
         for listener in listeners:
-            listener()
+            listener(STOPS[signal.Signals(number)])
 
     with suppress(ValueError):  # not in the main thread: nobody can signal
-        before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        before = {number: signal.signal(number, hear) for number in STOPS}
     try:
         yield listeners
     finally:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pipshpc.campaign import Resources
-from pipshpc.course import Course, TaskCourse
+from pipshpc.drive.course import Course, TaskCourse
+from pipshpc.drive.mode import Way
 from pipshpc.site import launch_command
 from pipshpc.task import Task
 
 if TYPE_CHECKING:
+    from pipshpc.drive.prepare import Prepared
     from pipshpc.notes import Report
-    from pipshpc.prepare import Prepared
 
 STARTUP_S = 2.0  # to start ranks, until it was measured
 STARTUP_SHARE = 0.1  # of the time of a launch that starting may take
@@ -42,6 +43,7 @@ class Launch:
     batch_mib: int
     priority: int
     needs_s: float
+    mode: Way = "pilot"
     log: Path = Path()
     future: Future[dict[str, Any]] | None = None
     heard: bool = False

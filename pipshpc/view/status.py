@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.causes import Cause, group_failures
-from pipshpc.course import PENDING, RUNNING, SUBMITTED
-from pipshpc.estimate import Estimate, estimate
-from pipshpc.overview import Overview, ago, span, tell_driver
+from pipshpc.drive.course import PENDING, RUNNING, SUBMITTED, Course
+from pipshpc.drive.estimate import Estimate, estimate
+from pipshpc.view.causes import Cause, group_failures
+from pipshpc.view.overview import Overview, ago, span, tell_driver
 
 LIVE_BLOCKS = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "UNKNOWN")
 
@@ -35,16 +35,23 @@ def describe_status(view: Overview) -> dict[str, Any]:
         "paused": course.paused,
         "cancelled": course.cancelled,
         "finished": course.finished or None,
-        "blocks": {job: block for job, block in course.blocks.items() if block.get("state") in LIVE_BLOCKS},
+        "blocks": {job: block for job, block in course.blocks.items() if _may_live(view, block)},
         "blocks_over": dict(
             Counter(b.get("state", "") for b in course.blocks.values() if b.get("state") not in LIVE_BLOCKS)
         ),
         "excluded_nodes": {node: until for node, until in course.excluded.items() if until > view.now},
         "waiting_for_input": course.waiting_input,
+        "late_input": course.late_input,
         "waiting": dict(Counter(t.reason for t in tasks if t.state == PENDING and t.next and t.reason)),
         "failures": [msgspec.to_builtins(c) for c in group_failures(tasks)],
         "estimate": msgspec.to_builtins(guess) if guess else None,
     }
+
+
+def _may_live(view: Overview, block: dict[str, Any]) -> bool:
+    """Say whether a pilot job may be there still: a driver that takes over ends those of the one before."""
+    own = float(block.get("time", view.now)) >= view.course.driver.started
+    return block.get("state") in LIVE_BLOCKS and own and not view.course.finished
 
 
 def tell_status(view: Overview) -> list[str]:
@@ -58,6 +65,7 @@ def tell_status(view: Overview) -> list[str]:
         lines.append("paused: nothing new is started; 'pipshpc campaign resume' goes on")
     lines += [
         f"block {job}: {block['state']}{_of(' on ', block.get('nodes'))}{_of(', ', block.get('reason'))}"
+        + ("" if view.alive else ", as it was last heard of")
         for job, block in found["blocks"].items()
     ]
     if found["blocks_over"]:
@@ -67,14 +75,24 @@ def tell_status(view: Overview) -> list[str]:
         f"node {node}: left alone for {span(until - view.now)} more" for node, until in found["excluded_nodes"].items()
     ]
     if course.waiting_input:
-        lines.append(f"waiting for the input of {len(course.waiting_input)} days, first {course.waiting_input[0]}")
+        lines += tell_waiting(course)
     lines += [f"{_tasks(number)}: {reason}" for reason, number in found["waiting"].items()]
     lines += [line for cause in found["failures"] for line in tell_cause(Cause(**cause))]
     if course.finished and not view.left:
-        lines.append(f"finished {ago(view.now - course.finished)}")
+        ended = ago(view.now - course.finished)
+        lines.append(f"all whose input has come was made, {ended}" if course.waiting_input else f"finished {ended}")
     else:
         lines.append(tell_estimate(Estimate(**found["estimate"]) if found["estimate"] else None, view))
     return lines
+
+
+def tell_waiting(course: Course) -> list[str]:
+    """Return in words which days of a cycling campaign wait for their input, which are late, and why the first is."""
+    days, late = course.waiting_input, course.late_input
+    number = "1 day" if len(days) == 1 else f"{len(days)} days"
+    more = f" and {len(late) - 2} more" if len(late) > 2 else ""
+    tardy = f"; late: {', '.join(late[:2])}{more}" if late else ""
+    return [f"waiting for input: {number}, first {days[0]}{tardy}", f"  {course.why_waiting or 'it did not say why'}"]
 
 
 def tell_estimate(guess: Estimate | None, view: Overview) -> str:

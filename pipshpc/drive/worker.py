@@ -19,7 +19,7 @@ LAUNCHED = "PIPSHPC_LAUNCHED"  # of a launch: when it was started, unix time
 # A shell line: Parsl's programs, Python and pipshpc are found in a block as they are here.
 PATHS = (
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH "
-    f"PYTHONPATH={shlex.quote(str(Path(__file__).parents[1]))}${{PYTHONPATH:+:$PYTHONPATH}}"
+    f"PYTHONPATH={shlex.quote(str(Path(__file__).parents[2]))}${{PYTHONPATH:+:$PYTHONPATH}}"
 )
 
 # The numbers of a whole block would be taken for those of a step in it.

@@ -17,11 +17,12 @@ from typing import Any
 import msgspec
 
 from pipshpc.campaign import Campaign, load_campaign
+from pipshpc.drive.takeover import driver_alive
 from pipshpc.errors import OutputError, SiteError
-from pipshpc.overview import Place, read_lines
 from pipshpc.site import Site, list_sites, load_site
 from pipshpc.slurm import Cluster, Job, Silence, poll, sbatch_text, submit
-from pipshpc.takeover import driver_alive
+from pipshpc.view.accounts import parse_time
+from pipshpc.view.overview import Place, read_lines
 
 WARNING_S = 90  # before the end of its walltime a driver's job is told
 LONGEST_START_S = 20.0  # until a detached driver has begun
@@ -62,13 +63,25 @@ def stage(place: Place) -> bool:
         before = place.copy.read_text(encoding="utf-8") if place.copy.is_file() else ""
         if before != text:
             _replace(place.copy, text)
-        origin = {"file": str(place.file), "cwd": str(Path.cwd()), "time": round(time.time(), 3)}
-        _replace(place.folder / "origin.json", json.dumps(origin) + "\n")
+        origin = read_origin(place.folder)
+        if before != text or not origin:
+            born = origin.get("born") or str(time.time_ns())
+            facts = {"file": str(place.file), "cwd": str(Path.cwd()), "born": born}
+            _replace(place.folder / "origin.json", json.dumps(facts) + "\n")
     except OSError as error:
         raise OutputError(
             f"{place.folder}: cannot be written ({error.strerror}); name another 'output' in {place.file}"
         ) from error
     return before != text
+
+
+def read_origin(folder: Path) -> dict[str, str]:
+    """Return where a campaign came from: its file, the folder it was submitted in, when its state folder was made."""
+    try:
+        found = json.loads((folder / "origin.json").read_text())
+        return {str(key): str(value) for key, value in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def is_changed(place: Place) -> bool:
@@ -87,15 +100,19 @@ def absolute_text(campaign: Campaign, place: Place) -> str:
     plain: dict[str, Any] = msgspec.to_builtins(campaign)
     plain["forcing"]["paths"] = [str(base / p) for p in campaign.forcing.paths]
     plain["output"] = str(place.folder.parent.parent)
-    site = Path(campaign.site)
-    known = list_sites().get(campaign.site)
-    if campaign.site.endswith((".yaml", ".yml")) or os.sep in campaign.site:
-        plain["site"] = str(site.absolute())
-    elif known is not None:
-        plain["site"] = str(known.absolute())
+    plain["site"] = _absolute_site(campaign.site, place)
     head = f"# What the driver runs: {place.file} as submitted, with absolute paths. Change that, not this.\n"
     text: str = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
     return head + text
+
+
+def _absolute_site(site: str, place: Place) -> str:
+    """Return the path of a site's file: seen from here, or from where the campaign was submitted."""
+    if not site.endswith((".yaml", ".yml")) and os.sep not in site:
+        known = list_sites().get(site)
+        return str(known.absolute()) if known else site
+    bases = [Path.cwd(), Path(read_origin(place.folder).get("cwd", "."))]
+    return str(next((base / site for base in bases if (base / site).is_file()), Path(site).absolute()))
 
 
 def _replace(path: Path, text: str) -> None:
@@ -196,10 +213,14 @@ def driver_job(place: Place, site: Site, number: int, stack: str = "") -> tuple[
 
 
 def job_key(place: Place, number: int) -> str:
-    """Return the key of a driver's job; a campaign is its state folder, two of one name are two."""
-    digest = hashlib.sha256(str(place.folder).encode()).hexdigest()[:12]
+    """Return the key of a driver's job.
+
+    A campaign is its state folder: two of one name are two, and one whose folder was removed begins anew.
+    """
+    born = read_origin(place.folder).get("born", "")
+    digest = hashlib.sha256(f"{place.folder} {born}".encode()).hexdigest()[:12]
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in place.folder.name)[:80]
-    return f"pipshpc.driver:{name}:{digest}:{number}"
+    return f"pipshpc.drive.driver:{name}:{digest}:{number}"
 
 
 def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
@@ -231,16 +252,25 @@ def driver_jobs(place: Place) -> list[str]:
     return [str(e["number"]) for e in events if e.get("event") == "driver wanted" and e.get("how") == "job"]
 
 
-def requeue_own_job(now: float, environ: Mapping[str, str] = os.environ) -> bool:
+def requeue_own_job(environ: Mapping[str, str] = os.environ, cluster: Cluster | None = None) -> bool:
     """Have Slurm queue the job that this process is in again, where its time is nearly up; say whether it took it.
 
-    A driver that a person ended stays ended.
+    A driver that a person ends stays ended: its job is then no longer RUNNING.
     """
-    job, end = environ.get("SLURM_JOB_ID", ""), environ.get("SLURM_JOB_END_TIME", "")
-    if not job or not end.isdigit() or now < int(end) - 3 * WARNING_S:
+    job, cluster = environ.get("SLURM_JOB_ID", ""), cluster or Cluster()
+    if not job:
         return False
-    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, check=False, timeout=60)
-    return done.returncode == 0
+    try:
+        said = cluster.ask("squeue", "--noheader", f"--jobs={job}", "--format=%T|%L").strip()
+        state, _, left = said.partition("|")
+        # Less than a minute is written as 0:59, an endless job as UNLIMITED.
+        seconds = parse_time(left)
+        if state != "RUNNING" or seconds is None or seconds > 3 * WARNING_S:
+            return False
+        cluster.ask("scontrol", "requeue", job)
+    except SiteError:
+        return False
+    return True
 
 
 def _because(reason: str) -> str:
@@ -249,7 +279,7 @@ def _because(reason: str) -> str:
 
 def _python_path() -> str:
     """Return PYTHONPATH with this package in it, wherever the driver starts."""
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[2])
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != here]
     return os.pathsep.join([here, *others])
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from pipshpc.drive.mode import PLAIN
 from pipshpc.errors import PipshpcError
 
 if TYPE_CHECKING:
-    from pipshpc.flow import Prepared, Status
+    from collections.abc import Mapping
+
+    from pipshpc.drive.flow import Prepared, Status
+    from pipshpc.drive.mode import Mode
 
 
 def tell_plan(prepared: Prepared) -> list[str]:
@@ -30,6 +34,14 @@ def tell_plan(prepared: Prepared) -> list[str]:
     return lines
 
 
+def tell_modes(modes: Mapping[int, Mode]) -> list[str]:
+    """Say how the launches of each chain get their nodes, where there is a choice."""
+    words = {"pilot": "packed into pilot jobs", "job": "jobs of their own"}
+    chosen = {chain: mode for chain, mode in modes.items() if mode != PLAIN}
+    name = "launches of chain {} are" if len(modes) > 1 else "launches are"
+    return [f"{name.format(chain + 1)} {words[mode.way]}: {mode.reason}" for chain, mode in chosen.items()]
+
+
 def follow(prepared: Prepared, quiet: bool = False) -> Status:
     """Run a campaign with a progress bar on stderr, where that is a terminal and `quiet` is not set."""
     from rich.console import Console
@@ -42,7 +54,7 @@ def follow(prepared: Prepared, quiet: bool = False) -> Status:
         TimeRemainingColumn,
     )
 
-    from pipshpc.flow import run_campaign
+    from pipshpc.drive.flow import run_campaign
 
     columns = (
         TextColumn("{task.description}"),

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pipshpc.overview import read_lines
 from pipshpc.site import Site
+from pipshpc.view.overview import read_lines
 
 Record = Mapping[str, Any]
 
@@ -194,7 +194,7 @@ def _basis(history: History) -> str:
 
 def tell_cost(cost: Cost) -> list[str]:
     """Return the figures in words, one line each."""
-    from pipshpc.overview import span
+    from pipshpc.view.overview import span
 
     if not cost.pending:
         return ["nothing is left to do"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipshpc.verdict import Attempts
+from pipshpc.drive.verdict import Attempts
 
 Event = Mapping[str, Any]
 
@@ -72,6 +72,8 @@ class Course:
     cancelled: bool = False
     replans: int = 0  # how often a new plan was asked for, or the end was moved
     waiting_input: list[str] = field(default_factory=list)  # days of a cycling campaign
+    late_input: list[str] = field(default_factory=list)  # those of them whose input should be there by now
+    why_waiting: str = ""  # of the first of them
     forecasts: list[tuple[float, float]] = field(default_factory=list)  # (when, seconds left as then foretold)
     finished: float = 0.0  # when the last driver found nothing left to do
 
@@ -119,11 +121,13 @@ def _driver_ended(course: Course, event: Event) -> None:
 
 
 def _planned(course: Course, event: Event) -> None:
-    course.waiting_input = []
+    course.waiting_input, course.late_input, course.why_waiting = [], [], ""
 
 
 def _waiting(course: Course, event: Event) -> None:
     course.waiting_input = [str(day) for day in event.get("days", [])]
+    course.late_input = [str(day) for day in event.get("late", [])]
+    course.why_waiting = str(event.get("why", ""))
 
 
 def _submitted(course: Course, event: Event) -> None:

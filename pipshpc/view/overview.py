@@ -15,10 +15,21 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, STATES, SUBMITTED, UNKNOWN, Course, TaskCourse, fold
+from pipshpc.drive.course import (
+    COMPLETED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    STATES,
+    SUBMITTED,
+    UNKNOWN,
+    Course,
+    TaskCourse,
+    fold,
+)
+from pipshpc.drive.journal import Journal
+from pipshpc.drive.takeover import driver_alive
 from pipshpc.errors import SpecError
-from pipshpc.journal import Journal
-from pipshpc.takeover import driver_alive
 
 FRESH_S = 15.0  # a heartbeat comes every 2 s; an older one is told with its age
 Record = Mapping[str, Any]
@@ -106,11 +117,19 @@ def _folder_place(folder: Path) -> Place:
                 + (f"give one of {_list(inner)}" if inner else "it is <output>/.pipshpc/<campaign>")
             )
         folder = inner[0]
-    try:
-        file = Path(json.loads((folder / "origin.json").read_text())["file"])
-    except (OSError, ValueError, KeyError, TypeError):
-        file = None
+    file = _origin(folder)
     return Place(folder.resolve(), file if file and file.is_file() else None)
+
+
+def _origin(folder: Path) -> Path | None:
+    """Return the user's campaign file: as it was submitted, else as the last driver had it."""
+    try:
+        return Path(json.loads((folder / "origin.json").read_text())["file"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    started = [e for e in read_lines(folder / "journal.jsonl") if e.get("event") == "driver started"]
+    named = next((str(e["campaign"]) for e in reversed(started) if e.get("campaign")), "")
+    return Path(named) if named and Path(named) != folder.resolve() / "campaign.yaml" else None
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -284,6 +303,8 @@ def tell_driver(view: Overview) -> str:
     where = f"process {driver.pid} on {driver.host or 'a host that it did not name'}" if driver.pid else ""
     if view.alive:
         return f"at work ({where})" if where else "starting"
+    if job := _queued_job(view.events):
+        return f"job {job}, which has not begun; 'squeue --jobs={job} --start' tells when and why"
     if not view.course.drivers:
         return "never started"
     if driver.ended:
@@ -291,6 +312,16 @@ def tell_driver(view: Overview) -> str:
     if driver.host and driver.host != socket.gethostname():
         return f"not heard of: {where} holds no lock that can be seen from here"
     return f"gone without a word ({where}); 'pipshpc submit' starts the next, which goes on from there"
+
+
+def _queued_job(events: list[dict[str, Any]]) -> str:
+    """Return the job of a driver that was submitted after the last one began; empty where there is none."""
+    for event in reversed(events):
+        if event.get("event") == "driver started":
+            return ""
+        if event.get("event") == "driver wanted":
+            return str(event["number"]) if event.get("how") == "job" else ""
+    return ""
 
 
 def ago(seconds: float) -> str:

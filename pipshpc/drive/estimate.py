@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from pipshpc.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, Course, TaskCourse
+from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, Course, TaskCourse
 
 Record = Mapping[str, Any]
 RANGE_SHARE = 0.8  # of the truths that the range is meant to hold

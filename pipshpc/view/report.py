@@ -9,14 +9,21 @@ from typing import Any
 
 import msgspec
 
-from pipshpc.accounts import Account, read_accounts
-from pipshpc.causes import count_attempts, group_failures
-from pipshpc.course import COMPLETED
-from pipshpc.estimate import RANGE_SHARE, Score, score
-from pipshpc.overview import Overview
+from pipshpc.drive.course import COMPLETED
+from pipshpc.drive.estimate import RANGE_SHARE, Score, score
+from pipshpc.slurm import Cluster
+from pipshpc.view.accounts import Account, read_accounts
+from pipshpc.view.causes import count_attempts, group_failures
+from pipshpc.view.overview import Overview
 
 Record = Mapping[str, Any]
 UNDER_WAY = ("RUNNING", "COMPLETING", "PENDING", "CONFIGURING", "UNKNOWN")
+
+
+def _cluster(view: Overview) -> Cluster:
+    """Return the cluster that the last driver worked on."""
+    named = [str(e.get("cluster", "")) for e in view.events if e.get("event") == "driver started" and "cluster" in e]
+    return Cluster(name=named[-1] if named else "")
 
 
 def make_report(view: Overview, accounting: bool = True) -> dict[str, Any]:
@@ -32,7 +39,7 @@ def make_report(view: Overview, accounting: bool = True) -> dict[str, Any]:
         (lines[t.id], t.report) for t in view.tasks if t.state == COMPLETED and float(t.report.get("seconds") or 0) > 0
     ]
     jobs = {str(e["job"]) for e in view.events if e.get("event") in ("block", "started") and e.get("job")}
-    accounts, unknown = read_accounts(jobs) if accounting else ([], "sacct was not asked")
+    accounts, unknown = read_accounts(jobs, _cluster(view)) if accounting else ([], "sacct was not asked")
     attempts = [e for e in view.events if e.get("event") == "attempt ended"]
     return {
         "campaign": view.name,

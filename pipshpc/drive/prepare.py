@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,3 +143,37 @@ def plan_lines(prepared: Prepared) -> list[dict[str, Any]]:
         sizes = {"ranks": resources.ranks, "threads": resources.threads, "nodes": resources.nodes}
         lines.append(msgspec.to_builtins(planned) | sizes | {"priority": prepared.chain(task).priority or 0})
     return lines
+
+
+def write_plan(prepared: Prepared, write: Callable[..., None]) -> list[dict[str, Any]]:
+    """Write the plan for everybody to read, whole or not at all, and tell of it by `write`; return its lines.
+
+    Raises
+    ------
+    OutputError
+        The disk does not take it.
+    """
+    path = prepared.folder / "plan.jsonl"
+    part = path.with_suffix(".part")
+    lines = plan_lines(prepared)
+    try:
+        with part.open("wb") as handle:
+            for line in lines:
+                handle.write(msgspec.json.encode(line) + b"\n")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free some space") from error
+    write("planned", tasks=len(prepared.tasks))
+    if prepared.waiting:
+        write("waiting for input", **waiting_facts(prepared))
+    return lines
+
+
+def waiting_facts(prepared: Prepared) -> dict[str, Any]:
+    """Return which days wait for their input, which of them are late, and why the first does."""
+    waiting = prepared.waiting
+    return {
+        "days": sorted({one.day for one in waiting}),
+        "late": sorted({one.day for one in waiting if one.late}),
+        "why": next((one.why for one in waiting if one.late), waiting[0].why if waiting else ""),
+    }

@@ -6,11 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
 
+# No states of tasks: days that cannot be planned before their input has come.
+LATE, AWAITED = "LATE", "AWAITED"
 # What a cell shows where its tasks are in several states: that which asks for attention first.
-NOTABLE = (FAILED, UNKNOWN, RUNNING, SUBMITTED, PENDING, COMPLETED)
-LETTERS = {COMPLETED: "#", RUNNING: "r", SUBMITTED: "s", UNKNOWN: "?", FAILED: "F", PENDING: ".", "": " "}
+NOTABLE = (FAILED, LATE, UNKNOWN, RUNNING, SUBMITTED, PENDING, AWAITED, COMPLETED)
+LETTERS = {
+    COMPLETED: "#",
+    RUNNING: "r",
+    SUBMITTED: "s",
+    UNKNOWN: "?",
+    FAILED: "F",
+    PENDING: ".",
+    AWAITED: "i",
+    LATE: "!",
+    "": " ",
+}
 WORDS = {
     COMPLETED: "done",
     RUNNING: "running",
@@ -18,6 +30,8 @@ WORDS = {
     UNKNOWN: "silent",
     FAILED: "failed",
     PENDING: "waiting",
+    AWAITED: "input to come",
+    LATE: "input late",
 }
 # Cells of a row: the days of a month, the weeks of a year, the months of five years, the years of a century.
 WIDTHS = {"day": 31, "week": 53, "month": 60, "year": 100}

@@ -11,11 +11,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from pipshpc.causes import Cause
-from pipshpc.cost import size
 from pipshpc.errors import OutputError
-from pipshpc.overview import span
-from pipshpc.status import tell_cause
+from pipshpc.view.causes import Cause
+from pipshpc.view.cost import size
+from pipshpc.view.overview import span
+from pipshpc.view.status import tell_cause
 
 
 def print_report(report: Mapping[str, Any], html: Path | None = None) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipshpc.blockmap import BlockMap, coast_characters, frame_size, read_blocks, sample_shares
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
-from pipshpc.daymap import LETTERS, WORDS, DayMap, map_days
-from pipshpc.estimate import estimate
-from pipshpc.overview import FRESH_S, Overview, read_overview, refresh, span
-from pipshpc.status import tell_status
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
+from pipshpc.drive.estimate import estimate
+from pipshpc.view.blockmap import BlockMap, coast_characters, frame_size, read_blocks, sample_shares
+from pipshpc.view.daymap import AWAITED, LATE, LETTERS, WORDS, DayMap, map_days
+from pipshpc.view.overview import FRESH_S, Overview, read_overview, refresh, span
+from pipshpc.view.status import tell_status
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -28,6 +28,8 @@ COLOURS = {
     UNKNOWN: "yellow",
     FAILED: "bright_red",
     PENDING: "bright_black",
+    AWAITED: "bright_black",
+    LATE: "yellow",
 }
 RATE_WINDOW_S = 900.0  # over which the present pace is taken
 MOST_RUNNING = 8  # tasks that are listed one by one
@@ -139,10 +141,7 @@ def make_frame(view: Overview, width: int, coloured: bool, height: int = 60) -> 
     running = running_rows(view)
     if running:
         parts += [Text(), _running_table(running)]
-    days = map_days(
-        ((p.get("start", ""), t.state) for p, t in zip(view.planned, view.tasks, strict=True) if p.get("start")),
-        most_rows=max(6, height // 3),
-    )
+    days = calendar_of(view, max(6, height // 3))
     calendar = _calendar(days, coloured)
     found = read_blocks(view.folder, [row["task"] for row in running if row["state"] in (RUNNING, UNKNOWN)])
     room = width - days.columns - 12
@@ -153,6 +152,14 @@ def make_frame(view: Overview, width: int, coloured: bool, height: int = 60) -> 
     else:
         parts += [Text(), calendar, Text(), _map(found, width, max(8, height // 3), coloured)]
     return Group(*parts)
+
+
+def calendar_of(view: Overview, most_rows: int) -> DayMap:
+    """Return the calendar of a campaign: its tasks, and the days that wait for their input."""
+    tasks = [(p.get("start", ""), t.state) for p, t in zip(view.planned, view.tasks, strict=True) if p.get("start")]
+    late = set(view.course.late_input)
+    awaited = [(day, LATE if day in late else AWAITED) for day in view.course.waiting_input]
+    return map_days(tasks + awaited, most_rows)
 
 
 def _side_by_side(left: Text, right: Text, width: int) -> Table:
@@ -231,10 +238,11 @@ def _calendar(days: DayMap, coloured: bool) -> Text:
             style = f"{COLOURS[state]}{' reverse' if state == COMPLETED else ''}" if coloured and state else ""
             text.append(" " if coloured and state == COMPLETED else LETTERS[state], style=style)
         text.append("\n")
-    for state, word in WORDS.items():
-        style = COLOURS[state] if coloured else ""
-        text.append(LETTERS[state], style=style)
-        text.append(f" {word}  ")
+    shown = {state for _, cells in days.rows for state in cells}
+    for state in [state for state in WORDS if state in shown]:
+        style = f"{COLOURS[state]}{' reverse' if state == COMPLETED else ''}" if coloured else ""
+        text.append(" " if coloured and state == COMPLETED else LETTERS[state], style=style)
+        text.append(f"\u00a0{WORDS[state].replace(' ', chr(0xA0))}  ")  # it breaks between states only
     return text
 
 

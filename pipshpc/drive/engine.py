@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipshpc.drive.worker import PATHS, Outcome, launch
 from pipshpc.errors import SiteError
 from pipshpc.site import Site, launch_environment
-from pipshpc.worker import PATHS, Outcome, launch
 
 if TYPE_CHECKING:
-    from pipshpc.blocks import Block, SlurmBlocks
+    from pipshpc.drive.blocks import SlurmBlocks
+    from pipshpc.drive.jobs import Block, Jobs
+    from pipshpc.drive.single import Ask, SingleJobs
 
+MOST_SINGLE = 64  # launches that are jobs of their own, at a time
 IDLE_S = 20.0  # a block without work is given back after this
 
 
@@ -60,7 +63,10 @@ class Engine:
         self.site, self.folder, self.shape, self._runner = site, folder, shape, runner
         self._key, self._modules = key, modules
         self.block_cores = site.core_count * site.scheduler.block_nodes
-        self.blocks: SlurmBlocks | None = None
+        self.jobs: Jobs | None = None
+        self._pilots: SlurmBlocks | None = None
+        self._single: SingleJobs | None = None
+        self._single_app: Any = None
         self._executor: Any = None
         self._kernel: Any = None
         self._app: Any = None
@@ -81,7 +87,7 @@ class Engine:
         """Start Parsl and its message server."""
         import parsl
         from parsl.config import Config
-        from parsl.executors import HighThroughputExecutor
+        from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
 
         # Parsl starts its own programs by name; they lie beside this Python, activated or not.
         beside = str(Path(sys.executable).parent)
@@ -101,8 +107,9 @@ class Engine:
             block_error_handler=False,  # the driver judges blocks
             provider=self._provider(),
         )
+        single = [ThreadPoolExecutor(label="single", max_threads=MOST_SINGLE)] if slurm else []
         config = Config(
-            executors=[self._executor],
+            executors=[self._executor, *single],
             run_dir=str(self.folder / "parsl"),
             strategy="none",  # `tend` scales
             strategy_period=0.5,
@@ -110,7 +117,14 @@ class Engine:
             usage_tracking=0,
         )
         self._kernel = parsl.load(config)
-        self._app = parsl.python_app(self._runner, data_flow_kernel=self._kernel)
+        self._app = parsl.python_app(self._runner, data_flow_kernel=self._kernel, executors=["pipshpc"])
+        if self._single is not None:
+            run = self._single.run
+
+            def launch_job(ask: Ask) -> Outcome:
+                return run(ask)
+
+            self._single_app = parsl.python_app(launch_job, data_flow_kernel=self._kernel, executors=["single"])
 
     def _provider(self) -> Any:
         from parsl.launchers import SimpleLauncher
@@ -121,10 +135,14 @@ class Engine:
             return LocalProvider(  # type: ignore[no-untyped-call]
                 init_blocks=0, max_blocks=1, launcher=launcher, worker_init=PATHS
             )
-        from pipshpc.blocks import SlurmBlocks
+        from pipshpc.drive.blocks import SlurmBlocks
+        from pipshpc.drive.jobs import Jobs
+        from pipshpc.drive.single import SingleJobs
 
-        self.blocks = SlurmBlocks(self.site, self._key, self.folder, self._modules)
-        return self.blocks
+        self.jobs = Jobs(self.site, self._key)
+        self._pilots = SlurmBlocks(self.site, self.jobs, self.folder, self._modules)
+        self._single = SingleJobs(self.site, self.jobs, self._modules)
+        return self._pilots
 
     @property
     def interchange(self) -> int:
@@ -156,8 +174,13 @@ class Engine:
         )
         return future
 
+    def submit_job(self, ask: Ask) -> Future[Outcome]:
+        """Run a launch as a Slurm job of its own."""
+        future: Future[Outcome] = self._single_app(ask)
+        return future
+
     def tend(self, cores_wanted: int) -> list[Block]:
-        """Scale the blocks with the work and look at them; return those whose state changed since the last call.
+        """Scale the pilots with the work and look at all jobs; return those whose state changed since the last call.
 
         Slurm is asked in a thread of its own, so that its silence does not stop the driver.
         """
@@ -169,16 +192,16 @@ class Engine:
 
     def _tend(self, cores_wanted: int) -> None:
         wanted = min(self.block_count, math.ceil(cores_wanted / self.block_cores))
-        if self.blocks is None:
+        if self.jobs is None or self._pilots is None:
             live = sum(not s.terminal for s in self._executor.status().values())
             if wanted > live:
                 self._executor.scale_out_facade(1)
             return
-        self._changed += self.blocks.poll()
-        live = len(self.blocks.live())
+        self._changed += self.jobs.poll()
+        live = len(self.jobs.live(launches=False))
         if wanted > live:
             for _ in range(wanted - live):
-                if self.blocks.may_submit():
+                if self._pilots.may_submit():
                     self._executor.scale_out_facade(1)
         elif wanted < live:
             self._executor.scale_in_facade(live - wanted, max_idletime=IDLE_S)
@@ -186,11 +209,11 @@ class Engine:
     @property
     def trouble(self) -> str:
         """Why no block can be had, where that is for good."""
-        if self.blocks is None:
+        if self.jobs is None:
             return ""
-        if self.blocks.refusal:
-            return f"Slurm has no block for this campaign: {self.blocks.refusal}"
-        return unused_blocks(list(self.blocks.blocks.values()))
+        if self.jobs.refusal:
+            return f"Slurm has no nodes for this campaign: {self.jobs.refusal}"
+        return unused_blocks(self.jobs.pilots())
 
     def stop(self) -> None:
         """End blocks and Parsl; what runs is told to stop."""
@@ -200,6 +223,8 @@ class Engine:
             return
         if self._tending is not None:
             self._tending.join(30.0)
+        if self._single is not None:
+            self._single.stop()
         with contextlib.suppress(Exception):
             self._kernel.cleanup()
         parsl.clear()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipshpc.course import FAILED, TaskCourse
+from pipshpc.drive.course import FAILED, TaskCourse
 
 # What differs between tasks that fail for one and the same reason.
 _VARYING = (

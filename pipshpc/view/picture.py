@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipshpc.blockmap import BlockMap, read_blocks
 from pipshpc.coast import coastlines
-from pipshpc.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
-from pipshpc.daymap import NOTABLE, WORDS, DayMap, map_days
+from pipshpc.drive.course import COMPLETED, FAILED, PENDING, RUNNING, SUBMITTED, UNKNOWN
 from pipshpc.errors import OutputError
-from pipshpc.overview import Overview, span
-from pipshpc.status import clock, tell_status
-from pipshpc.watch import chain_rows, running_rows
+from pipshpc.view.blockmap import BlockMap, read_blocks
+from pipshpc.view.daymap import AWAITED, LATE, NOTABLE, WORDS, DayMap
+from pipshpc.view.overview import Overview, span
+from pipshpc.view.status import clock, tell_status
+from pipshpc.view.watch import calendar_of, chain_rows, running_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,8 @@ COLOURS = {
     UNKNOWN: "#f2b134",
     FAILED: "#d1345b",
     PENDING: "#d9dde2",
+    AWAITED: "#f0ecdf",
+    LATE: "#e5772e",
 }
 DPI = 110
 
@@ -53,8 +55,7 @@ def compose(view: Overview) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    pairs = [(p.get("start", ""), t.state) for p, t in zip(view.planned, view.tasks, strict=True) if p.get("start")]
-    days = map_days(pairs, most_rows=36)
+    days = calendar_of(view, most_rows=36)
     under_way = [row["task"] for row in running_rows(view) if row["state"] in (RUNNING, UNKNOWN)]
     found = read_blocks(view.folder, under_way)
     rows = chain_rows(view)
@@ -98,7 +99,8 @@ def _calendar(axes: Axes, days: DayMap, view: Overview) -> None:
     axes.set_xlabel(heads[days.zoom], fontsize=8)
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
-    counts = view.counts
+    late = len(view.course.late_input)
+    counts = view.counts | {LATE: late, AWAITED: len(view.course.waiting_input) - late}
     patches = [Patch(color=COLOURS[s], label=f"{WORDS[s]} {counts[s]}") for s in WORDS if counts[s]]
     axes.legend(handles=patches, ncols=6, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0))
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import psutil
 import xxhash
 
 from pipshpc import slurm
-from pipshpc.course import Course
+from pipshpc.drive.course import Course
 from pipshpc.errors import SiteError
 from pipshpc.ledger import SUFFIX, belongs_to, remove
 from pipshpc.site import Site
@@ -67,16 +67,18 @@ def block_key(campaign: str, folder: Path) -> str:
     return f"pipshpc:{campaign[:60]}:{xxhash.xxh3_64_hexdigest(os.fsencode(folder.resolve()))[:8]}"
 
 
-def take_over(folder: Path, site: Site, key: str, course: Course) -> list[str]:
+def take_over(
+    folder: Path, site: Site, key: str, course: Course, write: Callable[..., None] = lambda *_, **__: None
+) -> list[str]:
     """End what an earlier driver left running and return what was ended, in words.
 
     The order matters: first those that would start more, then what runs.
-    The caller holds the lock. Ranks that are told to stop do so at a block
+    The caller holds the lock; `write` takes an event for each job. Ranks that are told to stop do so at a block
     border and leave what is done to the next attempt.
     """
     ended = _end_servers(folder, course)
     if site.scheduler.kind == "slurm":
-        ended += _end_blocks(slurm.Cluster(name=site.scheduler.cluster), key)
+        ended += _end_jobs(slurm.Cluster(name=site.scheduler.cluster), key, write)
     ended += _end_launches(folder)
     return ended
 
@@ -99,29 +101,31 @@ def _end_servers(folder: Path, course: Course) -> list[str]:
     return ended
 
 
-def _end_blocks(cluster: slurm.Cluster, key: str) -> list[str]:
-    """Cancel all jobs whose comment begins with `key`, and wait until their ranks are gone."""
-    ended: list[str] = []
+def _end_jobs(cluster: slurm.Cluster, key: str, write: Callable[..., None]) -> list[str]:
+    """Cancel all jobs whose comment begins with `key`, pilots and launches, and wait until their ranks are gone."""
+    nodes: dict[str, str] = {}
     pause = 1.0
     end = time.monotonic() + 10 * PATIENCE_S
     while time.monotonic() < end:
         try:
             jobs = find_live(cluster, key)
             if not jobs:
-                return ended
-            new = [job for job in jobs if f"job {job}" not in ended]
+                break
+            new = [job for job in jobs if job not in nodes]
             if new:
                 slurm.cancel(cluster, new)
-                ended += [f"job {job}" for job in new]
+            nodes |= {job: state.nodes for job, state in jobs.items() if job in new}
             pause = 0.5
         except slurm.Silence:
             pause = min(2 * pause, 20.0)
         time.sleep(pause)
-    return ended
+    for job, where in nodes.items():
+        write("block", job=job, state="CANCELLED", nodes=where, reason="its driver was lost")
+    return [f"job {job}" for job in nodes]
 
 
-def find_live(cluster: slurm.Cluster, key: str) -> list[str]:
-    """Return the ids of the jobs that are not over and whose comment begins with `key`.
+def find_live(cluster: slurm.Cluster, key: str) -> dict[str, slurm.State]:
+    """Return the jobs that are not over and whose comment begins with `key`, by their ids.
 
     Raises
     ------
@@ -129,7 +133,7 @@ def find_live(cluster: slurm.Cluster, key: str) -> list[str]:
         Slurm did not answer.
     """
     said = cluster.ask("squeue", "--noheader", "--all", f"--user={os.getuid()}", f"--format={slurm.SQUEUE_FORMAT}")
-    return [job for job, state in slurm.parse_squeue(said).items() if state.key.startswith(f"{key}/")]
+    return {job: state for job, state in slurm.parse_squeue(said).items() if state.key.startswith(f"{key}/")}
 
 
 def _end_launches(folder: Path) -> list[str]:

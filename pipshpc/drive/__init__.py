@@ -1,0 +1,1 @@
+"""The driver of a campaign: what the journal says, who takes over, which launches go to which blocks."""

@@ -1,0 +1,129 @@
+"""Launches as Slurm jobs of their own: the same content, the same patience, and a killed driver leaves nothing."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from pipshpc.drive.journal import Journal
+from tests.lab.conftest import call, environment, wait_until
+from tests.lab.test_campaign_faults import causes, make
+from tests.mpi.conftest import write_forcing
+
+pytestmark = pytest.mark.lab
+WHOLE = "{ranks: 4, nodes: 2, mode: job}"
+SHARED = "{ranks: 1, mode: job}"
+
+
+@pytest.fixture(scope="module")
+def base(whole_lab):
+    """A folder that all nodes see, with three days of forcing."""
+    base = whole_lab.path / "modes"
+    base.mkdir()
+    write_forcing(base / "era.nc", steps=24, step_h=3)
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture
+def trial(lab, base):
+    """Return a function that makes a trial; what it started is ended."""
+    made = []
+
+    def begin(name, **changes):
+        made.append(make(lab, base, name, **changes))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.end()
+        shutil.rmtree(one.output, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(whole_lab, base):
+    """Digests of the same campaign on one local rank."""
+    one = make(whole_lab, base, "undisturbed", site="local", resources="{ranks: 1}")
+    one.start()
+    one.finish()
+    assert one.driver.returncode == 0, one.said()
+    return one.digests()
+
+
+def events(one, *kinds):
+    return [e for e in Journal(one.state / "journal.jsonl").read() if e["event"] in kinds]
+
+
+def names(lab):
+    """Return the names of the jobs that are not over."""
+    return call(lab, "squeue", "--noheader", "--format=%j").split()
+
+
+@pytest.mark.parametrize("resources", [WHOLE, SHARED])
+def test_jobs_of_their_own_give_the_same_content(lab, trial, undisturbed, resources):
+    one = trial("own" + resources[8], resources=resources)
+    one.start()
+    one.finish()
+    course = one.check(undisturbed)
+    assert [e["mode"] for e in events(one, "mode")] == ["job"]
+    assert len(events(one, "submitted")) == 3
+    assert len({task.job for task in course.tasks.values()}) == 3
+    assert {course.blocks[task.job]["state"] for task in course.tasks.values()} <= {"RUNNING", "COMPLETED"}
+    assert not names(lab)
+
+
+def test_a_killed_driver_leaves_jobs_that_the_next_one_ends(lab, trial, undisturbed):
+    one = trial("orphans", resources=WHOLE)
+    one.hold("compute")
+    one.start()
+    beat = one.reach("compute")
+    one.kill_driver()
+    assert "pipshpc-launch" in names(lab)
+    one.start()
+    one.await_driver()
+    one.release_all()
+    one.finish()
+    course = one.check(undisturbed)
+    ended = [e for e in events(one, "block") if e["reason"] == "its driver was lost"]
+    assert beat["job"] in {e["job"] for e in ended} and {e["state"] for e in ended} == {"CANCELLED"}
+    assert all(task.attempts.charged == 0 for task in course.tasks.values())
+
+
+def test_a_job_that_a_person_ends_is_made_again_uncharged(lab, trial, undisturbed):
+    one = trial("cancelled", resources=WHOLE)
+    one.hold("compute")
+    one.start()
+    beat = one.reach("compute")
+    call(lab, "scancel", beat["job"])
+    wait_until(lambda: causes(one))
+    one.release_all()
+    one.finish()
+    course = one.check(undisturbed)
+    assert set(causes(one)) <= {"CANCELLED", "STOPPED"}
+    assert all(task.attempts.charged == 0 for task in course.tasks.values())
+
+
+def test_what_failed_by_itself_has_its_exit_code(lab, trial, base):
+    one = trial("wrong", resources=SHARED, forcing="era.nc")
+    one.hold("read")
+    one.start()
+    beat = one.reach("read")
+    whole = (base / "era.nc").read_bytes()
+    (base / "era.nc").write_bytes(whole[: len(whole) // 2])
+    one.release_all()
+    assert one.await_end(beat["task"]) == "FAILED"
+    (base / "era.nc").write_bytes(whole)
+    one.finish()
+    last = [e for e in events(one, "attempt ended") if e["task"] == beat["task"]][-1]
+    assert (last["exit_code"], last["cause"]) == (3, "INPUT")
+
+
+def test_the_plan_says_how_launches_get_their_nodes(lab, base):
+    make(lab, base, "planned", resources="{ranks: 4, nodes: 2}")
+    words = ["python", "-m", "pipshpc.cli", "campaign", "plan", str(base / "planned.yaml"), "--json"]
+    done = subprocess.run(words, env=environment(lab), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["modes"]
+    assert [mode["way"] for mode in told.values()] == ["job"]
+    assert "fills a block" in told["0"]["reason"]

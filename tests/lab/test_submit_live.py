@@ -1,0 +1,68 @@
+"""`pipshpc submit` on a real Slurm: one driver, as a job; killed or out of time, the next one goes on."""
+
+import shutil
+
+import pytest
+
+from pipshpc.drive.course import COMPLETED
+from tests.lab.conftest import ROOT, call
+from tests.lab.desk import Desk
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def desk(lab, request):
+    folder = lab.path / "desks" / request.node.name
+    one = Desk(lab, folder)
+    yield one
+    one.hold("go on")
+    for job in {e["number"] for e in one.events("driver wanted")}:
+        call(lab, "scancel", "--quiet", job)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_driver_is_a_job_and_there_is_one(desk, lab):
+    desk.write(end=4)
+    desk.hold("compute")
+    first = desk.ask("submit", "desk.yaml")
+    assert first["how"] == "job"
+    again = desk.ask("submit", "desk.yaml")
+    assert again["how"] in ("queued", "alive")
+    assert again["number"] in (first["number"], "")
+    desk.wait(lambda: desk.beats("compute"))
+    assert "at work already" in desk.say("submit", "desk.yaml")
+    assert "a driver is at work" in desk.say("campaign", "tick", "desk.yaml")
+    assert desk.events("driver started")[0]["host"].startswith("lab")
+
+    # Somebody ends its job while ranks are at work; what cron calls finds that out, and goes on.
+    call(lab, "scancel", first["number"])
+    desk.wait(lambda: "ended" in desk.ask("campaign", "status", "desk")["driver"]["said"])
+    assert "driver submitted as job" in desk.say("campaign", "tick", "desk.yaml")
+    desk.wait(lambda: desk.course().drivers == 2)
+    desk.hold("go on")
+    desk.wait(lambda: desk.course().finished)
+    assert desk.course().count(COMPLETED) == 3
+    made = [e["task"] for e in desk.events("completed") if not e.get("found")]
+    assert sorted(made) == sorted(set(made))
+    assert len(desk.events("driver wanted")) == 2
+    assert not list((desk.folder / "out").glob("*.part*"))
+    assert "nothing is left to do" in desk.say("campaign", "tick", "desk.yaml")
+
+
+def test_a_driver_whose_time_is_up_comes_again_by_itself(desk):
+    text = (ROOT / "envs" / "sites" / "lab.yaml").read_text()
+    assert 'time: "00:30:00", memory_mib' in text
+    # Slurm tells it 90 s before its end, which is at once: minutes are the finest that Slurm counts.
+    text = text.replace('time: "00:30:00", memory_mib', 'time: "00:02:00", memory_mib')
+    (desk.folder / "short.yaml").write_text(text.replace('name: "lab"', 'name: "short"'))
+    desk.write(end=4, site="./short.yaml")
+    desk.hold("compute")
+    job = desk.ask("submit", "desk.yaml")["number"]
+    desk.wait(lambda: any(e["why"] == "told to stop" for e in desk.events("driver ended")), 90)
+    desk.hold("go on")
+    desk.wait(lambda: desk.course().drivers >= 2)
+    assert "queued again" in (desk.state / "driver.log").read_text()
+    desk.wait(lambda: desk.course().finished)
+    assert desk.course().count(COMPLETED) == 3
+    assert [e["number"] for e in desk.events("driver wanted")] == [job]
