@@ -198,10 +198,10 @@ def test_what_follows_the_sun_cannot_take_its_own_mean():
     recipe = flux_recipe(("rsds",))
     steps = [*recipe.steps]
     last = steps[-1]
-    late = type(last)(name="rsus", kind="kernel", source="rsus", algorithm="albedo",
-                      inputs={"rsds": "rsds", "albedo": "orog"})  # fmt: skip
+    late = type(last)(name="hfdsl", kind="kernel", source="hfdsl", algorithm="su2002",
+                      inputs={"rn": "rsds", "fveg": "orog", "landtype": "orog"})  # fmt: skip
     again = type(last)(name="rsdsdiff", kind="kernel", source="rsdsdiff", algorithm="erbs1982",
-                       inputs={"cosz": "cosz", "toa_normal": "toa_normal", "rsds": "rsus"})  # fmt: skip
+                       inputs={"cosz": "cosz", "toa_normal": "toa_normal", "rsds": "hfdsl"})  # fmt: skip
     recipe = type(recipe)(steps=[*steps, late, again], outputs=["rsdsdiff"], choices=[])
     with pytest.raises(SpecError, match="a mean over the sun's path"):
         compile_chain(recipe, CARDS, dict.fromkeys(STATICS, 0))
