@@ -41,8 +41,6 @@ def measure(settings: Settings) -> Section:
         # Ranks compute at the same time: the longest counts.
         seconds = [max(stages["compute"] for stages in run.report.stages) for run in several]
         rates[name] = section.add(name, [steps / s for s in seconds], "million pixel steps a second")
-        # Reading, start-up and writing are in it; what others do on the machine is not.
-        section.add(f"{name}: by CPU time", [steps / run.report.cpu_s for run in several], "million a core and second")
         section.add(f"{name}: peak memory of a rank", [max(run.report.peak_mib) for run in several], "MiB")
     section.judge("land pixels in a time step, 2 ranks", rates["land, 2 ranks"], WANTED, unit="million a second")
     section.facts["stages"] = {name: several[-1].report.stages for name, several in runs.items()}
