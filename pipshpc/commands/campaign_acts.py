@@ -42,7 +42,12 @@ def submit(campaign: Which, here: Here = False, dry_run: DryRun = False, as_json
         raise SpecError(f"{place.folder.name}: is {word}; 'pipshpc campaign resume {place.folder} --start' goes on")
     started = start_driver(place, who(), here)
     facts = {"campaign": place.folder.name, "folder": str(place.folder), "how": started.how, "number": started.number}
-    say(as_json, facts, started.text, f"look: pipshpc campaign status {place.folder}")
+    from pipshpc.campaign import load_campaign
+
+    look = f"look: pipshpc campaign status {place.folder}"
+    cycling = load_campaign(place.copy).cycle is not None
+    later = f"it makes what has come; for each new day: pipshpc campaign schedule {place.folder}"
+    say(as_json, facts, started.text, look, *([later] if cycling else []))
 
 
 @campaign_app.command("drive", epilog="Example: pipshpc campaign drive jobs/campaigns/demo.yaml")

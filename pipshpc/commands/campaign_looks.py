@@ -22,8 +22,11 @@ def validate(campaign: Which, as_json: AsJson = False) -> None:
     prepared = prepare(_file(campaign))
     check_space(prepared)
     tasks, pending = len(prepared.tasks), len(prepared.pending)
-    facts = {"campaign": prepared.campaign.campaign, "valid": True, "tasks": tasks, "pending": pending}
-    say(as_json, facts, f"{prepared.campaign.campaign}: valid; {tasks} tasks, {pending} of them to be made")
+    days = len({one.day for one in prepared.waiting})
+    name = prepared.campaign.campaign
+    facts = {"campaign": name, "valid": True, "tasks": tasks, "pending": pending, "days_waiting": days}
+    waits = f"; {days} days wait for their input" if days else ""
+    say(as_json, facts, f"{name}: valid; {tasks} tasks, {pending} of them to be made{waits}")
 
 
 @campaign_app.command("plan", epilog="Example: pipshpc campaign plan jobs/campaigns/demo.yaml --json")

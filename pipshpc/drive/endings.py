@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from heapq import heappush
 from pathlib import Path
 from typing import Any
 
+from pipshpc import slurm
 from pipshpc.drive import course as states
 from pipshpc.drive.desk import Desk
 from pipshpc.drive.launches import Launch, files_of, tail
 from pipshpc.drive.prepare import is_full
-from pipshpc.drive.verdict import Ending, judge
+from pipshpc.drive.verdict import Ending, Verdict, cancelled_from_outside, judge
 from pipshpc.ledger import remove_parts
 from pipshpc.notes import Beat, Failure, Report, read_note
 from pipshpc.task import Task
+
+STEP_S = 5.0  # that an answer about a step is waited for
 
 
 class Endings:
@@ -28,33 +32,52 @@ class Endings:
         left = [task for task in launch.tasks if not self.collect_done(launch, task)]
         if not left:
             return
-        error = launch.future.exception() if launch.future and launch.future.done() else None
-        outcome = launch.future.result() if launch.future and launch.future.done() and not error else {}
-        launch.job = launch.job or str(outcome.get("job", ""))
-        log = tail(launch.log)
-        word = self.desk.job_state(launch)
-        reached = False
+        common, reached = self._ending(launch), False
         for task in left:
-            note = read_note(files_of(self.desk.prepared.folder, task)["failed"], Failure)
-            beat = read_note(files_of(self.desk.prepared.folder, task)["progress"], Beat)
+            files = files_of(self.desk.prepared.folder, task)
+            note, beat = read_note(files["failed"], Failure), read_note(files["progress"], Beat)
             if note is None and (reached or (beat is None and launch.heard)):
                 # The launch ended before it came to this task.
                 self._put_back(task)
                 continue
             reached = reached or note is None
-            ending = Ending(
-                exit_code=outcome.get("exit_code"),
-                error=f"{type(error).__name__}: {error}" if error else "",
-                log=log,
-                task_code=note.exit_code if note else None,
-                said=note.message if note else "",
-                state=word,
-                started=bool(outcome.get("started", True)),
-                ended_for=launch.ended_for if note is None else "",
-                heard=launch.heard or beat is not None,
-                disk_full=is_full(Path(task.output_dir)),
-            )
-            self.judge(launch, task, ending, beat.done if beat else 0)
+            own: dict[str, Any] = {}
+            if note:
+                own = {"task_code": note.exit_code, "said": note.message, "ended_for": ""}
+            full, heard = is_full(Path(task.output_dir)), launch.heard or beat is not None
+            ending = replace(common, disk_full=full, heard=heard, **own)
+            self.judge(launch, task, self._ask_of_step(launch, task, ending), beat.done if beat else 0)
+
+    def _ending(self, launch: Launch) -> Ending:
+        """Return what is known of the end of a launch, whatever its tasks say."""
+        over = launch.future if launch.future and launch.future.done() else None
+        error = over.exception() if over else None
+        outcome = over.result() if over and not error else {}
+        launch.job = launch.job or str(outcome.get("job", ""))
+        return Ending(
+            exit_code=outcome.get("exit_code"),
+            error=f"{type(error).__name__}: {error}" if error else "",
+            log=tail(launch.log),
+            state=self.desk.job_state(launch),
+            started=bool(outcome.get("started", True)),
+            ended_for=launch.ended_for,
+        )
+
+    def _verdict(self, task: Task, ending: Ending) -> Verdict:
+        return judge(ending, self.desk.course.task(task.id).attempts, self.desk.prepared.campaign.retry)
+
+    def _ask_of_step(self, launch: Launch, task: Task, ending: Ending) -> Ending:
+        """Where it looks as if a task failed by itself, ask Slurm once how its step ended, which knows more."""
+        site = self.desk.prepared.site
+        known = launch.job and launch.step and site.scheduler.kind == "slurm"
+        if not known or ending.task_code is not None or self._verdict(task, ending).cause != "FAILED":
+            return ending
+        if launch.step_state is None:
+            cluster = slurm.Cluster(name=site.scheduler.cluster, timeout_s=STEP_S)
+            launch.step_state = slurm.step_state(cluster, launch.job, launch.step)
+        if launch.step_state == "CANCELLED" and not cancelled_from_outside(ending.log):
+            return ending
+        return replace(ending, state=launch.step_state or ending.state)
 
     def _put_back(self, task: Task) -> None:
         launch = self.desk.course.task(task.id).launch
@@ -64,7 +87,7 @@ class Endings:
 
     def judge(self, launch: Launch, task: Task, ending: Ending, done: int) -> None:
         """Say what an attempt means for its task, and see to what follows; `done` counts the blocks that are kept."""
-        verdict = judge(ending, self.desk.course.task(task.id).attempts, self.desk.prepared.campaign.retry)
+        verdict = self._verdict(task, ending)
         self.desk.write(
             "attempt ended",
             task=task.id,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pipshpc.drive.worker import PATHS, Outcome, launch
@@ -20,6 +21,7 @@ from pipshpc.site import Site, launch_environment
 
 if TYPE_CHECKING:
     from pipshpc.drive.blocks import SlurmBlocks
+    from pipshpc.drive.crowding import Crowding
     from pipshpc.drive.jobs import Block, Jobs
     from pipshpc.drive.single import Ask, SingleJobs
 
@@ -67,11 +69,13 @@ class Engine:
         self._pilots: SlurmBlocks | None = None
         self._single: SingleJobs | None = None
         self._single_app: Any = None
+        self._crowding: Crowding | None = None
+        self._crowded = ""
         self._executor: Any = None
         self._kernel: Any = None
         self._app: Any = None
         self._tending: threading.Thread | None = None
-        self._changed: list[Block] = []
+        self._changed: SimpleQueue[Block] = SimpleQueue()
 
     @property
     def block_count(self) -> int:
@@ -136,10 +140,12 @@ class Engine:
                 init_blocks=0, max_blocks=1, launcher=launcher, worker_init=PATHS
             )
         from pipshpc.drive.blocks import SlurmBlocks
+        from pipshpc.drive.crowding import Crowding
         from pipshpc.drive.jobs import Jobs
         from pipshpc.drive.single import SingleJobs
 
         self.jobs = Jobs(self.site, self._key)
+        self._crowding = Crowding(self.jobs)
         self._pilots = SlurmBlocks(self.site, self.jobs, self.folder, self._modules)
         self._single = SingleJobs(self.site, self.jobs, self._modules)
         return self._pilots
@@ -187,8 +193,7 @@ class Engine:
         if self._tending is None or not self._tending.is_alive():
             self._tending = threading.Thread(target=self._tend, args=(cores_wanted,), daemon=True)
             self._tending.start()
-        changed, self._changed = self._changed, []
-        return changed
+        return [self._changed.get() for _ in range(self._changed.qsize())]
 
     def _tend(self, cores_wanted: int) -> None:
         wanted = min(self.block_count, math.ceil(cores_wanted / self.block_cores))
@@ -197,7 +202,10 @@ class Engine:
             if wanted > live:
                 self._executor.scale_out_facade(1)
             return
-        self._changed += self.jobs.poll()
+        for block in self.jobs.poll():
+            self._changed.put(block)
+        if self._crowding is not None:
+            self._crowded = self._crowded or self._crowding.look()
         live = len(self.jobs.live(launches=False))
         if wanted > live:
             for _ in range(wanted - live):
@@ -213,7 +221,7 @@ class Engine:
             return ""
         if self.jobs.refusal:
             return f"Slurm has no nodes for this campaign: {self.jobs.refusal}"
-        return unused_blocks(self.jobs.pilots())
+        return self._crowded or unused_blocks(self.jobs.pilots())
 
     def stop(self) -> None:
         """End blocks and Parsl; what runs is told to stop."""

@@ -75,13 +75,9 @@ class _Campaign:
             self._note_lost()
             if ended:
                 self.write("taken over", ended=ended)
-        started = {
-            "site": prepared.site.name,
-            "cluster": prepared.site.scheduler.cluster,
-            "tasks": len(prepared.tasks),
-            "pending": len(prepared.pending),
-        }
-        self.write("driver started", campaign=str(prepared.path), **describe(), **started)
+        site = {"site": prepared.site.name, "cluster": prepared.site.scheduler.cluster}
+        sizes = {"tasks": len(prepared.tasks), "pending": len(prepared.pending)}
+        self.write("driver started", campaign=str(prepared.path), **describe(), **site, **sizes)
         pending = {t.id for t in prepared.pending}
         for task in prepared.tasks:
             if task.id not in pending and course.task(task.id).state != COMPLETED:

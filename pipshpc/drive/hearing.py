@@ -40,7 +40,8 @@ class Hearing:
             self.desk.status.running[task.id] = beat.done / max(beat.total, 1)
             if known.state == states.SUBMITTED:
                 self._hear(launch, task, beat)
-            if beat.stage == "done":
+            # The report comes right after; without it nobody would learn from the task.
+            if beat.stage == "done" and files["report"].exists():
                 self.endings.collect_done(launch, task)
                 self.desk.status.running.pop(task.id, None)
             progress.append((task.id, beat.stage, beat.done))

@@ -55,6 +55,7 @@ class Launch:
     progress: tuple[Any, ...] = ()  # what its heartbeats last said of stage and blocks
     progress_since: float = 0.0
     ended_for: str = ""  # why the driver ended it
+    step_state: str | None = None  # how Slurm says that its step ended; None: not asked, empty: it does not know
 
     @property
     def cores(self) -> int:

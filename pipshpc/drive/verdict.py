@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,7 +107,7 @@ def judge(ending: Ending, before: Attempts, retry: Retry | None = None) -> Verdi
     if code == OutputError.exit_code or ending.disk_full or any(w in log or w in error for w in _FULL):
         return _wait("I/O", sentence or "the disk is full", before, retry)
     if ending.state in _TAKEN_AWAY:
-        return _again(ending.state, f"Slurm says {ending.state} of its job", before, retry)
+        return _again(ending.state, f"Slurm says {ending.state} of its job or step", before, retry)
     if lost:
         return _again(_word(lost), f"Slurm says: {lost}", before, retry)
     if ending.state == "OUT_OF_MEMORY" or any(word in log for word in _MEMORY):
@@ -119,6 +120,17 @@ def judge(ending: Ending, before: Attempts, retry: Retry | None = None) -> Verdi
     if refused and not ending.heard and not own:
         return _wait("LAUNCHER", f"Slurm started no rank: {refused[-1]}", before, retry)
     return _charge("FAILED", sentence or error or _exit(code), before, retry)
+
+
+def cancelled_from_outside(log: str) -> bool:
+    """Say whether a launch's step was cancelled before a rank of it failed.
+
+    Where a rank fails, srun itself cancels the others, and Slurm's word for the step is CANCELLED just the same. It
+    is what srun said first that tells the two apart; where it said nothing of either, the step is not taken for one.
+    """
+    cancelled = re.search(r"\*\*\* STEP \S+ ON \S+ CANCELLED AT", log)
+    failed = re.search(r"srun: error: \S+ tasks? \S+ ", log)
+    return cancelled is not None and (failed is None or cancelled.start() < failed.start())
 
 
 def _word(lost: str) -> str:

@@ -6,7 +6,7 @@ again.
 """
 
 from pipshpc.slurm.client import NO_ACCOUNTING, PASSING, Cluster, Silence, client_environment
-from pipshpc.slurm.queue import Poller, find, poll
+from pipshpc.slurm.queue import Poller, find, poll, step_state
 from pipshpc.slurm.script import Job, check_key, sbatch_text
 from pipshpc.slurm.state import (
     ENDED,
@@ -51,5 +51,6 @@ __all__ = [
     "parse_squeue",
     "poll",
     "sbatch_text",
+    "step_state",
     "submit",
 ]

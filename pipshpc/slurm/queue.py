@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pipshpc.errors import SiteError
 from pipshpc.slurm.client import NO_ACCOUNTING, Cluster, Silence
 from pipshpc.slurm.state import (
+    ENDED,
     JOB_ID,
     LIVE,
     SACCT_FORMAT,
@@ -98,6 +99,18 @@ def _sacct(cluster: Cluster, wanted: Sequence[str], name: str = "") -> str:
         return cluster.ask("sacct", *options, f"--starttime={cluster.since}")
     parts = [wanted[k : k + IDS_PER_QUERY] for k in range(0, len(wanted), IDS_PER_QUERY)]
     return "\n".join(cluster.ask("sacct", *options, f"--jobs={','.join(part)}") for part in parts)
+
+
+def step_state(cluster: Cluster, job: str, step: str) -> str:
+    """Return Slurm's word for how a step of a job ended; empty where sacct does not know it, or does not answer."""
+    options = ("--noheader", "--parsable2", f"--jobs={job}.{step}", "--format=JobID,State")
+    try:
+        lines = [line.split("|") for line in cluster.ask("sacct", *options).splitlines()]
+    except SiteError:
+        return ""
+    words = [line[1].split()[0] for line in lines if len(line) == 2 and line[0] == f"{job}.{step}" and line[1].strip()]
+    # A job that was started again has steps of one name in each of its runs.
+    return words[-1] if words and words[-1] in ENDED else ""
 
 
 class Poller:

@@ -51,6 +51,11 @@ class DayMap:
     rows: list[tuple[str, list[str]]]
 
     @property
+    def margin(self) -> int:
+        """Characters that the labels take, with a space."""
+        return max((len(label) + 1 for label, _ in self.rows), default=8)
+
+    @property
     def columns(self) -> int:
         """Cells of the longest row."""
         return max((len(cells) for _, cells in self.rows), default=0)

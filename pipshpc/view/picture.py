@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ COLOURS = {
     LATE: "#e5772e",
 }
 DPI = 110
+MOST_WORDS = 9  # lines above the pictures
 
 
 def draw_watch(view: Overview, path: Path) -> Path:
@@ -59,8 +61,10 @@ def compose(view: Overview) -> Figure:
     under_way = [row["task"] for row in running_rows(view) if row["state"] in (RUNNING, UNKNOWN)]
     found = read_blocks(view.folder, under_way)
     rows = chain_rows(view)
-    words = [_short(line) for line in tell_status(view)[1:]][:7]
-    heights = [0.30 + 0.22 * len(words), max(2.6, 0.2 * len(days.rows) + 0.9), 0.6 + 0.28 * len(rows)]
+    words = [_short(line) for line in tell_status(view)[1:]]
+    if len(words) > MOST_WORDS:
+        words[MOST_WORDS - 1 : -1] = []  # how long it takes is the last line
+    heights = [0.30 + 0.22 * len(words), max(2.9, 0.2 * len(days.rows) + 0.9), 0.6 + 0.28 * len(rows)]
     figure = Figure((13, sum(heights) + 0.5), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(3, 2 if found else 1, height_ratios=heights)
@@ -76,6 +80,8 @@ def compose(view: Overview) -> Figure:
 
 
 def _short(line: str, most: int = 170) -> str:
+    """Return a line without the folders of long paths, cut where it is too long all the same."""
+    line = re.sub(r"(?<!\S)(?=\S{40})/\S*/(?=[^/\s])", "…/", line)
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
@@ -92,6 +98,7 @@ def _calendar(axes: Axes, days: DayMap, view: Overview) -> None:
     colours = ListedColormap([COLOURS[state] for state in NOTABLE])
     axes.pcolormesh(cells, cmap=colours, vmin=-0.5, vmax=len(NOTABLE) - 0.5, edgecolors="white", linewidth=0.8)
     axes.invert_yaxis()
+    axes.set_aspect("equal" if days.zoom == "day" else "auto", anchor="NW")
     axes.set_yticks(np.arange(len(days.rows)) + 0.5, [label for label, _ in days.rows])
     heads = {"day": "day of the month", "week": "week of the year", "month": "month of five years", "year": "year"}
     columns = np.arange(0, days.columns, 5)
@@ -143,5 +150,4 @@ def _table(axes: Axes, rows: list[dict[str, Any]]) -> None:
     table.set_fontsize(9)
     for (_, column), cell in table.get_celld().items():
         cell.set_edgecolor("#d9dde2")
-        if column == 0:
-            cell.set_text_props(ha="left")
+        cell.set_text_props(ha="left" if column == 0 else "right")

@@ -26,9 +26,12 @@ def tell_plan(prepared: Prepared) -> list[str]:
         f"{campaign.campaign}: {', '.join(campaign.products)} on {campaign.grid}, {campaign.period} windows, "
         f"{campaign.start} to {campaign.end}",
         f"{len(tasks)} tasks, {windows * len(campaign.products)} fields; {done} done, {len(prepared.pending)} to do",
-        f"forcing: {tasks[0].forcing_title}",
-        *explain(tasks[0].recipe),
     ]
+    if tasks:
+        lines += [f"forcing: {tasks[0].forcing_title}", *explain(tasks[0].recipe)]
+    if prepared.waiting:
+        days = sorted({one.day for one in prepared.waiting})
+        lines.append(f"{len(days)} days wait for their input, first {days[0]}: {prepared.waiting[0].why}")
     if prepared.pending:
         lines.append(f"at most {prepared.output_bytes / 2**30:.2f} GiB will be written to {tasks[0].output_dir}")
     return lines

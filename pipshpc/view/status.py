@@ -108,7 +108,7 @@ def tell_estimate(guess: Estimate | None, view: Overview) -> str:
     idle = idle or ("" if counts[RUNNING] or counts[SUBMITTED] else ", once nodes are had")
     return (
         f"time left: about {span(guess.left_s)} ({span(guess.low_s)} to {span(guess.high_s)} in four of five cases), "
-        f"from {guess.tasks} tasks{idle}"
+        f"from {guess.tasks} {'task' if guess.tasks == 1 else 'tasks'}{idle}"
     )
 
 

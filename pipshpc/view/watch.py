@@ -32,6 +32,7 @@ COLOURS = {
     LATE: "yellow",
 }
 RATE_WINDOW_S = 900.0  # over which the present pace is taken
+MOST_CHAINS = 4  # that get rows of their own in the calendar
 MOST_RUNNING = 8  # tasks that are listed one by one
 
 
@@ -144,22 +145,42 @@ def make_frame(view: Overview, width: int, coloured: bool, height: int = 60) -> 
     days = calendar_of(view, max(6, height // 3))
     calendar = _calendar(days, coloured)
     found = read_blocks(view.folder, [row["task"] for row in running if row["state"] in (RUNNING, UNKNOWN)])
-    room = width - days.columns - 12
+    room = width - days.columns - days.margin - 4
     if found is None:
         parts += [Text(), calendar]
     elif room >= 40:
-        parts += [Text(), _side_by_side(calendar, _map(found, room, max(8, height // 3), coloured), days.columns + 10)]
+        parts += [
+            Text(),
+            _side_by_side(calendar, _map(found, room, max(8, height // 3), coloured), days.columns + days.margin + 2),
+        ]
     else:
         parts += [Text(), calendar, Text(), _map(found, width, max(8, height // 3), coloured)]
     return Group(*parts)
 
 
 def calendar_of(view: Overview, most_rows: int) -> DayMap:
-    """Return the calendar of a campaign: its tasks, and the days that wait for their input."""
-    tasks = [(p.get("start", ""), t.state) for p, t in zip(view.planned, view.tasks, strict=True) if p.get("start")]
-    late = set(view.course.late_input)
-    awaited = [(day, LATE if day in late else AWAITED) for day in view.course.waiting_input]
-    return map_days(tasks + awaited, most_rows)
+    """Return the calendar of a campaign: its tasks, and the days that wait for their input; a row for each chain."""
+    chains: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for line, task in zip(view.planned, view.tasks, strict=True):
+        if line.get("start"):
+            chains[_name_of(line)].append((line["start"], task.state))
+    late, awaited = set(view.course.late_input), view.course.waiting_input
+    for tasks in chains.values() if chains else [chains[""]]:
+        planned = {start[:10] for start, _ in tasks}
+        tasks += [(day, LATE if day in late else AWAITED) for day in awaited if day not in planned]
+    apart = {name: map_days(tasks, most_rows // len(chains)) for name, tasks in chains.items()}
+    if 1 < len(chains) <= MOST_CHAINS and len({days.zoom for days in apart.values()}) == 1:
+        # The sort is stable: of each month the chains stand in their own order.
+        rows = [(label, name, cells) for name, days in apart.items() for label, cells in days.rows]
+        rows.sort(key=lambda row: row[0])
+        return DayMap(next(iter(apart.values())).zoom, [(f"{label} {name}", cells) for label, name, cells in rows])
+    return map_days([pair for tasks in chains.values() for pair in tasks], most_rows)
+
+
+def _name_of(line: dict[str, Any]) -> str:
+    """Return what the tasks of a chain are called where there is little room."""
+    products = line.get("products") or [""]
+    return f"{products[0]}{', …' if len(products) > 1 else ''}"
 
 
 def _side_by_side(left: Text, right: Text, width: int) -> Table:
@@ -231,9 +252,9 @@ def _calendar(days: DayMap, coloured: bool) -> Text:
         "month": "months of five years",
         "year": "years of a century",
     }
-    text.append(f"{'':8}{heads[days.zoom]}\n" if days.rows else "no tasks yet\n", style="dim")
+    text.append(f"{'':{days.margin}}{heads[days.zoom]}\n" if days.rows else "no tasks yet\n", style="dim")
     for label, cells in days.rows:
-        text.append(f"{label:<8}")
+        text.append(f"{label:<{days.margin}}")
         for state in cells:
             style = f"{COLOURS[state]}{' reverse' if state == COMPLETED else ''}" if coloured and state else ""
             text.append(" " if coloured and state == COMPLETED else LETTERS[state], style=style)

@@ -74,6 +74,15 @@ def lab(whole_lab):
         time.sleep(0.3)
 
 
+@pytest.fixture
+def desk(lab, request):
+    from tests.lab.desk import Desk
+
+    one = Desk(lab, lab.path / "desks" / request.node.name)
+    yield one
+    one.close()
+
+
 def environment(lab):
     return {**os.environ, **lab_environment(lab)}
 

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from pipshpc.drive.course import Course, fold
+from pipshpc.drive.takeover import driver_alive
 from pipshpc.view.overview import read_lines
 from tests.lab.conftest import ROOT, call, environment
 
@@ -48,8 +51,18 @@ class Desk:
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         }
 
-    def write(self, end: int, site: str = "lab") -> None:
-        self.file.write_text(CAMPAIGN.format(end=end, site=site))
+    def write(self, end: int, site: str = "lab", text: str = CAMPAIGN) -> None:
+        self.file.write_text(text.format(end=end, site=site))
+
+    def close(self) -> None:
+        """Leave nothing running, whatever happened."""
+        self.hold("go on")
+        for job in {e["number"] for e in self.events("driver wanted") if e["how"] == "job"}:
+            call(self.lab, "scancel", "--quiet", job)
+        if driver_alive(self.state) and not self.course().driver.host.startswith("lab"):
+            os.kill(self.course().driver.pid, signal.SIGTERM)
+            self.wait(lambda: not driver_alive(self.state), 40)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def say(self, *words: str, path: str = "") -> str:
         """Run a command and return what it wrote."""

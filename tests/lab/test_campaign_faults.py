@@ -15,6 +15,7 @@ from tests.mpi.conftest import write_forcing
 
 pytestmark = pytest.mark.lab
 MOMENTS = ("read", "compute", "write")
+PILOT = "{ranks: 4, nodes: 2, mode: pilot}"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def base(whole_lab):
     shutil.rmtree(base, ignore_errors=True)
 
 
-def make(lab, base, name, *, output=None, site="lab", partition="", resources="{ranks: 4, nodes: 2}", forcing="era.nc"):
+def make(lab, base, name, *, output=None, site="lab", partition="", resources=PILOT, forcing="era.nc"):
     path, output = base / f"{name}.yaml", output or base / name
     path.write_text(
         CAMPAIGN.format(
@@ -194,7 +195,7 @@ def test_a_block_is_preempted(lab, trial, undisturbed):
 
 
 def test_the_controller_is_silent_for_a_minute(lab, trial, undisturbed):
-    one = trial("silent", resources="{ranks: 2, nodes: 1}")
+    one = trial("silent", resources="{ranks: 2, nodes: 1, mode: pilot}")
     # Three tasks at three moments at once, so that one minute is enough for all.
     one.hold("read")
     one.start()

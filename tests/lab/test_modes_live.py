@@ -1,12 +1,15 @@
 """Launches as Slurm jobs of their own: the same content, the same patience, and a killed driver leaves nothing."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 
 import pytest
 
 from pipshpc.drive.journal import Journal
+from pipshpc.lab import faults
 from tests.lab.conftest import call, environment, wait_until
 from tests.lab.test_campaign_faults import causes, make
 from tests.mpi.conftest import write_forcing
@@ -127,3 +130,34 @@ def test_the_plan_says_how_launches_get_their_nodes(lab, base):
     told = json.loads(done.stdout)["modes"]
     assert [mode["way"] for mode in told.values()] == ["job"]
     assert "fills a block" in told["0"]["reason"]
+
+
+@pytest.mark.parametrize("mode", ["job", "pilot"])
+def test_a_step_that_a_person_ends_is_not_the_tasks_fault(lab, trial, undisturbed, mode):
+    one = trial(f"step{mode}", resources=f"{{ranks: 2, nodes: 1, mode: {mode}}}")
+    one.hold("compute")
+    one.start()
+    beat = one.reach("compute")
+    # Ranks that hear nothing: else they would stop by themselves, and nobody had to be asked.
+    for rank in [r for node in lab.all_nodes() for r in faults.list_ranks(lab, node) if beat["task"] in r.command]:
+        os.kill(rank.pid, signal.SIGSTOP)
+    call(lab, "scancel", f"{beat['job']}.{beat['step']}")
+    wait_until(lambda: causes(one))
+    one.release_all()
+    one.finish()
+    one.check(undisturbed)
+    assert causes(one) == ["CANCELLED"]
+
+
+@pytest.mark.parametrize("mode", ["job", "pilot"])
+def test_a_rank_that_is_killed_is_charged(lab, trial, undisturbed, mode):
+    one = trial(f"rank{mode}", resources=f"{{ranks: 2, nodes: 1, mode: {mode}}}")
+    one.hold("compute")
+    one.start()
+    beat = one.reach("compute")
+    faults.kill_rank(lab, task=beat["task"])
+    wait_until(lambda: causes(one))
+    one.release_all()
+    one.finish()
+    one.check(undisturbed)
+    assert causes(one) == ["FAILED"]

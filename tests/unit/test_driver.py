@@ -318,6 +318,20 @@ def test_published_files_are_the_last_word(tmp_path, monkeypatch):
     assert one.course.count(COMPLETED) == 1 and not told(one.journal, "attempt ended")
 
 
+def test_a_task_is_done_when_its_report_is_there_too(tmp_path):
+    def play(launched):
+        launched.publish(report=False)
+        time.sleep(0.3)
+        assert not told(one.journal, "completed")
+        launched.publish()
+        wait_until(lambda: told(one.journal, "completed"))
+        return 0
+
+    one = stage(tmp_path, play)
+    one.driver.run()
+    assert not told(one.journal, "attempt ended") and len(one.status.reports) == 1
+
+
 def test_a_launch_that_nobody_hears_of_again_is_over_when_its_files_are_there(tmp_path, monkeypatch):
     monkeypatch.setattr(hearing, "SILENT_S", 5.0)
     never = threading.Event()

@@ -4,7 +4,7 @@ import pytest
 
 from pipshpc.campaign import Retry
 from pipshpc.drive.course import fold
-from pipshpc.drive.verdict import Attempts, Ending, judge
+from pipshpc.drive.verdict import Attempts, Ending, cancelled_from_outside, judge
 
 STOPPED = "error: task x stopped at a block border; the next attempt goes on from there"
 PREEMPTED = "slurmstepd: error: *** STEP 7.0 ON lab1 CANCELLED AT x DUE TO PREEMPTION ***"
@@ -104,3 +104,22 @@ def test_the_journal_counts_as_the_verdict_says():
         facts = {"cause": v.cause, "reason": v.reason, "next": v.next, "charged": v.charged}
         events.append({"time": 2.0, "event": "attempt ended", "task": "a", **facts})
     assert fold(events).tasks["a"].attempts == Attempts(charged=2, uncharged=1, waited=1)
+
+
+# As Slurm 22.05 wrote them.
+BY_A_PERSON = """slurmstepd-lab1: error: *** STEP 3.0 ON lab1 CANCELLED AT 2026-11-22T23:14:51 ***
+srun: Job step aborted: Waiting up to 7 seconds for job step to finish.
+srun: error: lab1: tasks 0-1: Killed
+srun: launch/slurm: _step_signal: Terminating StepId=3.0
+"""
+BY_A_RANK = """srun: error: lab1: task 0: Killed
+srun: launch/slurm: _step_signal: Terminating StepId=27.0
+slurmstepd-lab1: error: *** STEP 27.0 ON lab1 CANCELLED AT 2026-11-22T23:14:51 ***
+srun: error: lab1: task 1: Killed
+"""
+
+
+def test_who_cancelled_a_step_is_told_by_what_came_first():
+    assert cancelled_from_outside(BY_A_PERSON)
+    assert not cancelled_from_outside(BY_A_RANK)
+    assert not cancelled_from_outside("")
