@@ -55,8 +55,9 @@ def run_task(task: Task, ranks: int, folder: Path) -> Run:
     write_task(task, path)
     report = path.with_suffix(".report")
     report.unlink(missing_ok=True)
-    output = task.path("rlds")
-    output.unlink(missing_ok=True)
+    output = task.path(task.products[0])
+    for product in task.products:
+        task.path(product).unlink(missing_ok=True)
     argv = [sys.executable, "-m", "pipshpc.run", str(path), "--notes"]
     begin = time.perf_counter()
     subprocess.run(

@@ -3,15 +3,19 @@
 A chain is a list of operations on *slots*, each slot one row of a block:
 interpolate a coarse field into a slot, or call a compiled loop that reads
 slots and fills slots. Operations have a level: once per row, once per sample
-(time step of the forcing), once per node (instant of the sun within a sample),
-or once more after the nodes of a sample, on the means over them. Results are
+(time step of the forcing), once per node (instant of the sun within a
+sample), or once per sample after its nodes, with their means. Results are
 averaged over each window and packed.
+
+Where one slot of the row says what kind of surface a pixel has, an operation
+that only some kinds need runs over those vectors of the row only: nothing is
+spent on the sea where a block is all land, and the other way round.
 
 Rows are padded to whole vectors, so every pixel takes the same instructions
 and its bits do not depend on the block it stands in.
 """
 
-from libc.stdint cimport int16_t, int32_t, uint8_t, uintptr_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint32_t, uintptr_t
 from libc.stdlib cimport free
 from cext.vecmath cimport real, cos, sin, acos, rmax, rmin
 
@@ -41,10 +45,13 @@ cdef extern from *:
      * Where the pixels are finer than the field, the neighbours of a whole vector of pixels lie in one vector
      * of the field: `near` says so, and a permutation replaces the gather (decision record 0003).
      */
-    static void pips_interp_rect(const real *restrict low, const real *restrict high, real wy, int32_t first,
-                                 int32_t last, int near, real *restrict line, const int32_t *restrict ix,
-                                 const real *restrict wx, real *restrict out, Py_ssize_t n) {
+    static void pips_interp_along(const real *restrict low, const real *restrict high, real wy, int32_t first,
+                                  int32_t last, real *restrict line) {
         for (int32_t i = first; i <= last; i++) line[i] = low[i] + wy * (high[i] - low[i]);
+    }
+
+    static void pips_interp_across(int near, const real *restrict line, const int32_t *restrict ix,
+                                   const real *restrict wx, real *restrict out, Py_ssize_t n) {
     #ifdef __AVX512F__
         if (near) {
             for (Py_ssize_t i = 0; i < n; i += 16) {
@@ -115,6 +122,52 @@ cdef extern from *:
         }
     }
 
+    static void pips_zero(real *restrict out, Py_ssize_t n) { for (Py_ssize_t i = 0; i < n; i++) out[i] = 0; }
+
+    static void pips_add(const real *restrict v, real *restrict out, Py_ssize_t n) {
+        for (Py_ssize_t i = 0; i < n; i++) out[i] += v[i];
+    }
+
+    /* Sums weighted by the time that the sun is up become means over that time; what is dark stays 0. */
+    static void pips_per_lit(real *restrict out, const real *restrict lit, Py_ssize_t n) {
+        for (Py_ssize_t i = 0; i < n; i++) out[i] = lit[i] > 0 ? out[i] / lit[i] : out[i];
+    }
+
+    /* Take of each pixel the part that is for its kind of surface; missing where there is none. */
+    static void pips_select(const real *restrict surface, int parts, const int *kinds, const real *const *from,
+                            real *restrict out, Py_ssize_t n) {
+        for (Py_ssize_t i = 0; i < n; i++) out[i] = NAN;
+        for (int k = 0; k < parts; k++) {
+            const real *restrict part = from[k];
+            real kind = kinds[k];
+            for (Py_ssize_t i = 0; i < n; i++) out[i] = surface[i] == kind ? part[i] : out[i];
+        }
+    }
+
+    /* Runs of vectors with pixels of the wanted kinds: count, then start and end of each, in pixels. */
+    static void pips_find_runs(const real *surface, int npad, const uint32_t *sets, int nsets, int32_t *runs,
+                               int width) {
+        for (int s = 0; s < nsets; s++) runs[(Py_ssize_t)s * width] = 0;
+        for (int i = 0; i < npad; i += 16) {
+            uint32_t there = 0;
+            for (int j = i; j < i + 16; j++) {
+                int kind = surface[j] >= 0 && surface[j] < 32 ? (int)surface[j] : -1;
+                there |= kind >= 0 ? (uint32_t)1 << kind : 0;
+            }
+            for (int s = 0; s < nsets; s++) {
+                int32_t *of = runs + (Py_ssize_t)s * width;
+                if (!(there & sets[s])) continue;
+                if (of[0] && of[2 * of[0]] == i) {
+                    of[2 * of[0]] = i + 16;
+                } else {
+                    of[0]++;
+                    of[2 * of[0] - 1] = i;
+                    of[2 * of[0]] = i + 16;
+                }
+            }
+        }
+    }
+
     static void pips_add_weighted(const real *restrict v, const real *restrict w, real *restrict out, Py_ssize_t n) {
         for (Py_ssize_t i = 0; i < n; i++) out[i] += w[i] > 0 ? w[i] * v[i] : 0;
     }
@@ -137,8 +190,13 @@ cdef extern from *:
     ctypedef void (*pips_loop)(const real* const*, const real*, real* const*, Py_ssize_t) noexcept nogil
     void* pips_aligned(size_t) noexcept nogil
     int PIPS_VECTOR
-    void pips_interp_rect(const real*, const real*, real, int32_t, int32_t, int, real*, const int32_t*, const real*,
-                          real*, Py_ssize_t) noexcept nogil
+    void pips_interp_along(const real*, const real*, real, int32_t, int32_t, real*) noexcept nogil
+    void pips_interp_across(int, const real*, const int32_t*, const real*, real*, Py_ssize_t) noexcept nogil
+    void pips_zero(real*, Py_ssize_t) noexcept nogil
+    void pips_add(const real*, real*, Py_ssize_t) noexcept nogil
+    void pips_per_lit(real*, const real*, Py_ssize_t) noexcept nogil
+    void pips_select(const real*, int, const int*, const real* const*, real*, Py_ssize_t) noexcept nogil
+    void pips_find_runs(const real*, int, const uint32_t*, int, int32_t*, int) noexcept nogil
     void pips_interp_cell(const real*, int32_t, const int32_t*, const real*, const real*, real*,
                           Py_ssize_t) noexcept nogil
     void pips_pack_int16(const real*, real, real, int16_t*, Py_ssize_t) noexcept nogil
@@ -153,37 +211,51 @@ cdef enum:
     MAX_OPS = 96
     MAX_OUTPUTS = 16
     MAX_PARAMETERS = 512
+    MAX_MEANS = 32
+    MAX_SETS = 16
     ROW = 0
     SAMPLE = 1
     NODE = 2
     AFTER = 3
+    LOOP = 1
+    SELECT = 2
+    SPARE = 12  # rows of a block's own: the sun's
 
 cdef struct Op:
-    int kind  # 0: interpolate, 1: loop
+    int kind  # 0: interpolate, 1: loop, 2: select
     int level
-    int slot  # interpolate: where to
+    int among  # number of the set of surfaces that need it; -1: all
+    int slot  # interpolate, select: where to
     int field  # interpolate: which coarse field
     pips_loop loop
     int nargs
-    int args[MAX_ARGS]
+    int args[MAX_ARGS]  # select: surface, then the parts
+    int kinds[MAX_ARGS]  # select: of the parts
     int nouts
     int outs[8]
     int parameter  # offset into the parameters
 
+cdef struct Mean:
+    # The mean over the nodes of a sample.
+    int slot
+    int to
+    int among
+    int per_lit  # over the time the sun is up, not over all of it
+    int nseen  # the slots whose gaps make the result a gap
+    int seen[MAX_ARGS]
+
 cdef struct Output:
     int slot
-    int level
+    int among
     int dtype  # 0: int16, 1: uint8, 2: float32
-    int nseen  # node-level outputs: the slots whose gaps make the result a gap
-    int seen[MAX_ARGS]
     real inverse
     real offset
 
-cdef struct Mean:
-    int slot  # at node level
-    int into  # where its mean over the sample goes
-    int nseen  # the slots whose gaps make the mean a gap
-    int seen[MAX_ARGS]
+cdef struct Runs:
+    # The vectors of a row that each set of surfaces needs.
+    int32_t* of
+    int width
+    int32_t* whole
 
 cdef struct Locator:
     int kind  # 0: rectilinear, 1: cell by cell
@@ -232,66 +304,91 @@ cdef class Placement:
             self.it.iy = &iyv[0]
 
 
+cdef inline int32_t* runs_of(Runs* runs, int among) noexcept nogil:
+    if among < 0:
+        return runs.whole
+    return runs.of + <Py_ssize_t>among * runs.width
+
+
 cdef class Machine:
     """A compiled chain; `run` makes all windows of one block. Safe to call from several threads."""
 
     cdef Op ops[MAX_OPS]
     cdef int nops
+    cdef Mean means[MAX_MEANS]
+    cdef int nmeans
     cdef Output outputs[MAX_OUTPUTS]
     cdef readonly int noutputs
-    cdef Mean means[MAX_OUTPUTS]
-    cdef int nmeans
     cdef readonly int nslots
     cdef real par[MAX_PARAMETERS]
     cdef int npar
     cdef int cosz_slot
     cdef int toa_slot
     cdef int has_nodes
+    cdef int per_lit
+    cdef uint32_t sets[MAX_SETS]
+    cdef int nsets
+    cdef int surface_slot
+    cdef int node_among
 
-    def __init__(self, int nslots, list ops, list outputs, int cosz_slot=-1, int toa_slot=-1, means=()):
-        """Take the operations in order; see ``pipshpc.chain`` for what the tuples hold."""
+    def __init__(self, int nslots, list ops, list outputs, list means, list sets, int cosz_slot=-1,
+                 int toa_slot=-1, int surface_slot=-1, int node_among=-1):
+        """Take the operations in order; see ``pipshpc.chain`` for what the dicts hold."""
         cdef int k, j
-        if len(ops) > MAX_OPS or len(outputs) > MAX_OUTPUTS:
+        if len(ops) > MAX_OPS or len(outputs) > MAX_OUTPUTS or len(means) > MAX_MEANS or len(sets) > MAX_SETS:
             raise ValueError(f"a chain holds at most {MAX_OPS} operations and {MAX_OUTPUTS} outputs")
-        if len(means) > MAX_OUTPUTS:
-            raise ValueError(f"a chain holds at most {MAX_OUTPUTS} means over the sun's path")
-        self.nslots, self.nops, self.noutputs = nslots, len(ops), len(outputs)
+        self.nslots, self.nops, self.noutputs, self.nmeans = nslots, len(ops), len(outputs), len(means)
         self.cosz_slot, self.toa_slot, self.npar, self.has_nodes = cosz_slot, toa_slot, 0, 0
+        self.surface_slot, self.node_among, self.nsets = surface_slot, node_among, len(sets)
+        for k, members in enumerate(sets):
+            self.sets[k] = members
         for k, op in enumerate(ops):
-            self.ops[k].level = op["level"]
+            self.take_op(&self.ops[k], op)
             self.has_nodes |= op["level"] == NODE
-            if op["kind"] == "interpolate":
-                self.ops[k].kind, self.ops[k].slot, self.ops[k].field = 0, op["slot"], op["field"]
-                continue
-            self.ops[k].kind = 1
-            self.ops[k].loop = <pips_loop><void*><uintptr_t><size_t>op["address"]
-            self.ops[k].nargs, self.ops[k].nouts = len(op["args"]), len(op["outs"])
-            if self.ops[k].nargs > MAX_ARGS or self.ops[k].nouts > 8:
-                raise ValueError("a loop takes at most 32 inputs and gives 8 outputs")
-            for j in range(self.ops[k].nargs):
-                self.ops[k].args[j] = op["args"][j]
-            for j in range(self.ops[k].nouts):
-                self.ops[k].outs[j] = op["outs"][j]
-            self.ops[k].parameter = self.npar
-            if self.npar + len(op["parameters"]) > MAX_PARAMETERS:
-                raise ValueError(f"a chain holds at most {MAX_PARAMETERS} parameters")
-            for value in op["parameters"]:
-                self.par[self.npar] = value
-                self.npar += 1
-        self.nmeans = len(means)
-        self.has_nodes |= self.nmeans > 0
+        self.per_lit = 0
         for k, mean in enumerate(means):
-            self.means[k].slot, self.means[k].into = mean["slot"], mean["into"]
+            self.means[k].slot, self.means[k].to = mean["slot"], mean["to"]
+            self.means[k].among, self.means[k].per_lit = mean["among"], mean["per_lit"]
+            self.per_lit |= self.means[k].per_lit
+            if len(mean["seen"]) > MAX_ARGS:
+                raise ValueError("a sunlit quantity follows from at most 32 others")
             self.means[k].nseen = len(mean["seen"])
             for j in range(self.means[k].nseen):
                 self.means[k].seen[j] = mean["seen"][j]
         for k, out in enumerate(outputs):
-            self.outputs[k].slot, self.outputs[k].level = out["slot"], out["level"]
+            self.outputs[k].slot, self.outputs[k].among = out["slot"], out["among"]
             self.outputs[k].dtype = {"int16": 0, "uint8": 1, "float32": 2}[out["dtype"]]
             self.outputs[k].inverse, self.outputs[k].offset = 1.0 / out["scale_factor"], out["add_offset"]
-            self.outputs[k].nseen = len(out["seen"])
-            for j in range(self.outputs[k].nseen):
-                self.outputs[k].seen[j] = out["seen"][j]
+
+    cdef take_op(self, Op* to, dict op):
+        cdef int j
+        to.level, to.among = op["level"], op["among"]
+        to.kind = {"interpolate": 0, "loop": LOOP, "select": SELECT}[op["kind"]]
+        if to.kind == 0:
+            to.slot, to.field = op["slot"], op["field"]
+            return
+        to.nargs = len(op["args"])
+        if to.nargs > MAX_ARGS:
+            raise ValueError("a loop takes at most 32 inputs and gives 8 outputs")
+        for j in range(to.nargs):
+            to.args[j] = op["args"][j]
+        if to.kind == SELECT:
+            to.slot = op["slot"]
+            for j in range(to.nargs - 1):
+                to.kinds[j] = op["kinds"][j]
+            return
+        to.loop = <pips_loop><void*><uintptr_t><size_t>op["address"]
+        to.nouts = len(op["outs"])
+        if to.nouts > 8:
+            raise ValueError("a loop takes at most 32 inputs and gives 8 outputs")
+        for j in range(to.nouts):
+            to.outs[j] = op["outs"][j]
+        to.parameter = self.npar
+        if self.npar + len(op["parameters"]) > MAX_PARAMETERS:
+            raise ValueError(f"a chain holds at most {MAX_PARAMETERS} parameters")
+        for value in op["parameters"]:
+            self.par[self.npar] = value
+            self.npar += 1
 
     def run(self, int rows, int columns, int stride, list placements, int[::1] field_place, size_t[:, ::1] fields,
             real[::1] lat, real[::1] lon, int[::1] windows, real[:, ::1] sun, list values, list counts):
@@ -301,7 +398,7 @@ cdef class Machine:
         ----------
         rows, columns : size of the block
         stride : columns of the output arrays (>= columns; the chunk's width)
-        placements : list of `Placement`, one per coarse grid
+        placements : list of `Placement`
         field_place : (fields,) which placement each coarse field lies on
         fields : (samples, fields) addresses of coarse fields of `real`
         lat, lon : (rows,), (columns padded to 16,) radians
@@ -344,25 +441,33 @@ cdef class Machine:
                        size_t* fields, Py_ssize_t nfields, real* lat, real* lon, int* windows, int nwin, real* sun,
                        void** value_at, Py_ssize_t* value_step, uint8_t** count_at, Py_ssize_t* count_step,
                        int widest) noexcept nogil:
-        cdef int spare = self.noutputs * 4 + 12
+        cdef int spare = self.noutputs * 4 + SPARE
+        cdef Runs runs
+        cdef int32_t every[3]
+        every[0], every[1], every[2] = 1, 0, npad
+        runs.whole = every
+        runs.width = npad // 16 + 4
         cdef Py_ssize_t need = (<Py_ssize_t>(self.nslots + spare)) * npad + widest + 16
         cdef real* work = <real*>pips_aligned(need * sizeof(real))
+        runs.of = <int32_t*>pips_aligned(MAX_SETS * runs.width * sizeof(int32_t))
         cdef real* slots = work
-        cdef real* acc = work + <Py_ssize_t>self.nslots * npad  # per output: sum, total, count, sample
+        cdef real* acc = work + <Py_ssize_t>self.nslots * npad  # per output: sum, total, count, mean
         cdef real* solar = acc + <Py_ssize_t>self.noutputs * 4 * npad
         cdef real* line = work + (<Py_ssize_t>(self.nslots + spare)) * npad
         cdef int row, w, s, k
         cdef real* one
-        if work == NULL:
+        if work == NULL or runs.of == NULL:
+            free(work)
+            free(runs.of)
             return 1
+        pips_zero(work, need)  # what a row does not need is then at least a number
         for row in range(rows):
-            self.run_level(ROW, row, npad, slots, place, field_place, fields, line)
+            self.run_level(ROW, row, npad, slots, place, field_place, fields, line, &runs)
             for w in range(nwin):
-                for k in range(self.noutputs * 4 * npad):
-                    acc[k] = 0
+                pips_zero(acc, <Py_ssize_t>self.noutputs * 4 * npad)
                 for s in range(windows[w], windows[w + 1]):
                     self.run_sample(row, npad, slots, place, field_place, fields + s * nfields, line,
-                                    lat[row], lon, sun + 6 * s, acc, solar)
+                                    lat[row], lon, sun + 6 * s, acc, solar, &runs)
                 for k in range(self.noutputs):
                     one = acc + <Py_ssize_t>k * 4 * npad
                     pips_divide(one, one + npad, one + 3 * npad, npad)
@@ -370,79 +475,109 @@ cdef class Machine:
                                <char*>value_at[k] + w * value_step[k], count_at[k] + w * count_step[k],
                                <Py_ssize_t>row * stride)
         free(work)
+        free(runs.of)
         return 0
 
     cdef void run_sample(self, int row, int npad, real* slots, Locator* place, int* field_place, size_t* fields,
-                         real* line, real lat, real* lon, real* sun, real* acc, real* solar) noexcept nogil:
-        """One time step of the forcing: its loops, the sun's path, and what takes the means over that."""
-        cdef int k, j, node
+                         real* line, real lat, real* lon, real* sun, real* acc, real* solar,
+                         Runs* runs) noexcept nogil:
+        """One time step of the forcing: its sample-level loops, the sun's path through it, what follows of that."""
+        cdef int k, r
+        cdef int32_t* of
         cdef real* one
-        cdef const real* seen[MAX_ARGS]
-        cdef real* weight = solar + 6 * npad
-        self.run_level(SAMPLE, row, npad, slots, place, field_place, fields, line)
-        for k in range(self.noutputs):
-            if self.outputs[k].level == NODE:
-                one = acc + <Py_ssize_t>k * 4 * npad
-                for j in range(self.outputs[k].nseen):
-                    seen[j] = slots + <Py_ssize_t>self.outputs[k].seen[j] * npad
-                pips_seen(seen, self.outputs[k].nseen, one + 3 * npad, npad)
-        for k in range(self.nmeans):
-            for j in range(self.means[k].nseen):
-                seen[j] = slots + <Py_ssize_t>self.means[k].seen[j] * npad
-            pips_seen(seen, self.means[k].nseen, slots + <Py_ssize_t>self.means[k].into * npad, npad)
-        if self.has_nodes:
-            if self.toa_slot >= 0:
-                for j in range(npad):
-                    slots[<Py_ssize_t>self.toa_slot * npad + j] = sun[4]
-            lit_pieces(lat, lon, sun, solar, npad)
-            for node in range(6):
-                if not lit_node(node, lat, sun, solar, slots + <Py_ssize_t>self.cosz_slot * npad, weight, npad):
-                    continue
-                self.run_level(NODE, row, npad, slots, place, field_place, fields, line)
-                for k in range(self.noutputs):
-                    if self.outputs[k].level == NODE:
-                        pips_add_weighted(slots + <Py_ssize_t>self.outputs[k].slot * npad, weight,
-                                          acc + (<Py_ssize_t>k * 4 + 3) * npad, npad)
-                for k in range(self.nmeans):
-                    pips_add_weighted(slots + <Py_ssize_t>self.means[k].slot * npad, weight,
-                                      slots + <Py_ssize_t>self.means[k].into * npad, npad)
-            self.run_level(AFTER, row, npad, slots, place, field_place, fields, line)
+        self.run_level(SAMPLE, row, npad, slots, place, field_place, fields, line, runs)
+        if self.has_nodes and runs_of(runs, self.node_among)[0]:
+            self.run_nodes(row, npad, slots, place, field_place, fields, line, lat, lon, sun, solar, runs)
+        self.run_level(AFTER, row, npad, slots, place, field_place, fields, line, runs)
         for k in range(self.noutputs):
             one = acc + <Py_ssize_t>k * 4 * npad
-            pips_accumulate(one + 3 * npad if self.outputs[k].level == NODE
-                            else slots + <Py_ssize_t>self.outputs[k].slot * npad,
-                            sun[5], one, one + npad, one + 2 * npad, npad)
+            of = runs_of(runs, self.outputs[k].among)
+            for r in range(of[0]):
+                pips_accumulate(slots + <Py_ssize_t>self.outputs[k].slot * npad + of[2 * r + 1], sun[5],
+                                one + of[2 * r + 1], one + npad + of[2 * r + 1], one + 2 * npad + of[2 * r + 1],
+                                of[2 * r + 2] - of[2 * r + 1])
+
+    cdef void run_nodes(self, int row, int npad, real* slots, Locator* place, int* field_place, size_t* fields,
+                        real* line, real lat, real* lon, real* sun, real* solar, Runs* runs) noexcept nogil:
+        """The instants of the sun within a sample, and the means over them."""
+        cdef int k, j, node, r
+        cdef int32_t* of
+        cdef Mean* mean
+        cdef const real* seen[MAX_ARGS]
+        cdef real* weight = solar + 6 * npad
+        cdef real* lit = solar + 7 * npad
+        for k in range(self.nmeans):
+            mean = &self.means[k]
+            for j in range(mean.nseen):
+                seen[j] = slots + <Py_ssize_t>mean.seen[j] * npad
+            pips_seen(seen, mean.nseen, slots + <Py_ssize_t>mean.to * npad, npad)
+        if self.toa_slot >= 0:
+            for j in range(npad):
+                slots[<Py_ssize_t>self.toa_slot * npad + j] = sun[4]
+        pips_zero(lit, npad)
+        lit_pieces(lat, lon, sun, solar, npad)
+        for node in range(6):
+            if not lit_node(node, lat, sun, solar, slots + <Py_ssize_t>self.cosz_slot * npad, weight, npad):
+                continue
+            self.run_level(NODE, row, npad, slots, place, field_place, fields, line, runs)
+            pips_add(weight, lit, npad)
+            for k in range(self.nmeans):
+                mean = &self.means[k]
+                of = runs_of(runs, mean.among)
+                for r in range(of[0]):
+                    pips_add_weighted(slots + <Py_ssize_t>mean.slot * npad + of[2 * r + 1], weight + of[2 * r + 1],
+                                      slots + <Py_ssize_t>mean.to * npad + of[2 * r + 1],
+                                      of[2 * r + 2] - of[2 * r + 1])
+        for k in range(self.nmeans):
+            if self.means[k].per_lit:
+                pips_per_lit(slots + <Py_ssize_t>self.means[k].to * npad, lit, npad)
 
     cdef void run_level(self, int level, int row, int npad, real* slots, Locator* place, int* field_place,
-                        size_t* fields, real* line) noexcept nogil:
-        """Run the operations of one level in order."""
-        cdef int k, j
+                        size_t* fields, real* line, Runs* runs) noexcept nogil:
+        """Run the operations of one level in order, each on the vectors that need it."""
+        cdef int k
         cdef Op* op
-        cdef Locator* at
-        cdef const real* field
-        cdef const real* args[MAX_ARGS]
-        cdef real* outs[8]
         for k in range(self.nops):
             op = &self.ops[k]
-            if op.level != level:
-                continue
-            if op.kind == 0:
-                at = &place[field_place[op.field]]
-                field = <const real*><uintptr_t>fields[op.field]
-                if at.kind == 0:
-                    field += <Py_ssize_t>at.iy[row] * at.stride
-                    pips_interp_rect(field, field + at.stride, at.wy[row], at.first, at.last, at.near, line,
-                                     at.ix, at.wx, slots + <Py_ssize_t>op.slot * npad, npad)
+            if op.level == level:
+                if op.kind == 0:
+                    self.interpolate(op, row, npad, slots, &place[field_place[op.field]],
+                                     <const real*><uintptr_t>fields[op.field], line, runs_of(runs, op.among))
                 else:
-                    pips_interp_cell(field, at.stride, at.ix + <Py_ssize_t>row * npad,
-                                     at.wx + <Py_ssize_t>row * npad, at.wy + <Py_ssize_t>row * npad,
-                                     slots + <Py_ssize_t>op.slot * npad, npad)
-                continue
+                    self.call(op, npad, slots, runs_of(runs, op.among))
+                if op.kind == LOOP and op.outs[0] == self.surface_slot:
+                    pips_find_runs(slots + <Py_ssize_t>self.surface_slot * npad, npad, self.sets, self.nsets, runs.of,
+                                   runs.width)
+
+    cdef void interpolate(self, Op* op, int row, int npad, real* slots, Locator* at, const real* field, real* line,
+                          int32_t* of) noexcept nogil:
+        cdef int r, i, n
+        cdef real* out = slots + <Py_ssize_t>op.slot * npad
+        if of[0] and at.kind == 0:
+            field += <Py_ssize_t>at.iy[row] * at.stride
+            pips_interp_along(field, field + at.stride, at.wy[row], at.first, at.last, line)
+        for r in range(of[0]):
+            i, n = of[2 * r + 1], of[2 * r + 2] - of[2 * r + 1]
+            if at.kind == 0:
+                pips_interp_across(at.near, line, at.ix + i, at.wx + i, out + i, n)
+            else:
+                pips_interp_cell(field, at.stride, at.ix + <Py_ssize_t>row * npad + i,
+                                 at.wx + <Py_ssize_t>row * npad + i, at.wy + <Py_ssize_t>row * npad + i, out + i, n)
+
+    cdef void call(self, Op* op, int npad, real* slots, int32_t* of) noexcept nogil:
+        cdef int r, j, i, n
+        cdef const real* args[MAX_ARGS]
+        cdef real* outs[8]
+        for r in range(of[0]):
+            i, n = of[2 * r + 1], of[2 * r + 2] - of[2 * r + 1]
             for j in range(op.nargs):
-                args[j] = slots + <Py_ssize_t>op.args[j] * npad
+                args[j] = slots + <Py_ssize_t>op.args[j] * npad + i
+            if op.kind == SELECT:
+                pips_select(args[0], op.nargs - 1, op.kinds, args + 1, slots + <Py_ssize_t>op.slot * npad + i, n)
+                continue
             for j in range(op.nouts):
-                outs[j] = slots + <Py_ssize_t>op.outs[j] * npad
-            op.loop(args, self.par + op.parameter, outs, npad)
+                outs[j] = slots + <Py_ssize_t>op.outs[j] * npad + i
+            op.loop(args, self.par + op.parameter, outs, n)
 
     cdef void store(self, Output* out, real* value, real* count, int npad, int columns, char* to, uint8_t* count_to,
                     Py_ssize_t first) noexcept nogil:

@@ -1,9 +1,9 @@
-"""Turn a recipe into a machine that makes whole blocks: slots, levels, placements, samples of the sun."""
+"""Turn a recipe into a machine that makes whole blocks: slots, levels, surfaces, samples of the sun."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from pipshpc import sun
 from pipshpc.errors import SpecError
-from pipshpc.product import Algorithm, Card
-from pipshpc.sourcegrid import SourceGrid
+from pipshpc.place import Part, padded
+from pipshpc.product import SURFACES, Algorithm, Card
 from pipshpc.task import Recipe, Sample, Step
 
 ROW, SAMPLE, NODE, AFTER = 0, 1, 2, 3
-LANES = 16
+EVERYWHERE = (1 << 32) - 1  # a set of surfaces, one bit each
+SURFACE = "surface"  # name of the step that says what kind of surface a pixel has
+FLUX = "W m-2"  # what has this unit is 0 at night; anything else has a mean over daylight only
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Field:
     """A coarse field that the chain interpolates: which variable, and on which of the grids."""
 
     name: str
-    kind: str  # "forcing" (one per sample) or "static" (one for all)
+    kind: str  # "forcing" (one per sample), "state" or "static" (one for all)
     grid: int  # 0: the forcing's grid; else 1 + position among the static grids
 
 
@@ -37,105 +39,139 @@ class Chain:
     outputs: tuple[str, ...]
 
 
-def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str, int]) -> Chain:
-    """Build the block machine of a recipe.
+def needed_by(recipe: Recipe) -> dict[str, int]:
+    """Return for each step the set of surfaces whose pixels need it, as bits.
 
-    Parameters
-    ----------
-    recipe : steps in the order of computation
-    cards : product cards by id
-    static_grids : grid number of each static field (0 is the forcing's grid)
-
-    Raises
-    ------
-    SpecError
-        Where a card's kernel is not among the compiled ones.
+    A step that only parts of a selection need is made for their surfaces
+    only; the surface itself, and what it follows from, everywhere.
     """
-    from pipshpc._chain import Machine
-    from pipshpc._loops import LOOPS
+    need = dict.fromkeys((s.name for s in recipe.steps), 0)
+    for name in recipe.outputs:
+        need[name] = EVERYWHERE
+    for step in reversed(recipe.steps):
+        if step.name == SURFACE:
+            need[SURFACE] = EVERYWHERE
+        for argument, name in step.inputs.items():
+            among = 1 << SURFACES.index(argument) if step.kind == "select" and argument in SURFACES else EVERYWHERE
+            need[name] |= need[step.name] & among
+    return need
 
-    slots: dict[str, int] = {}
-    levels: dict[str, int] = {}
-    reads: dict[str, frozenset[int]] = {}  # per step: the slots below node level whose gaps make it a gap
-    fields: list[Field] = []
-    ops: list[dict[str, object]] = []
-    means: dict[int, tuple[int, list[int]]] = {}  # slot at node level: where its mean goes, what makes it a gap
-    next_slot = 0
-    for step in recipe.steps:
+
+def surface_first(recipe: Recipe) -> list[Step]:
+    """Return the steps with those that lead to the surface before all others, else in their order."""
+    wanted = {SURFACE}
+    for step in reversed(recipe.steps):
+        if step.name in wanted:
+            wanted |= set(step.inputs.values())
+    return sorted(recipe.steps, key=lambda s: s.name not in wanted)
+
+
+@dataclass
+class _Build:
+    """The state of one compilation."""
+
+    cards: dict[str, Card]
+    static_grids: dict[str, int]
+    need: dict[str, int]
+    slots: dict[str, int] = field(default_factory=dict)
+    levels: dict[str, int] = field(default_factory=dict)
+    # Per step: the slots below node level whose gaps make it a gap.
+    reads: dict[str, frozenset[int]] = field(default_factory=dict)
+    fields: list[Field] = field(default_factory=list)
+    ops: list[dict[str, Any]] = field(default_factory=list)
+    means: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made: dict[tuple[object, ...], dict[str, Any]] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+    next_slot: int = 0
+
+    def take(self, step: Step) -> None:
+        """Add the operations of one step."""
+        name = step.name
         if step.kind == "kernel" and step.source == "=":
-            origin = step.inputs["same"]
-            slots[step.name], levels[step.name], reads[step.name] = slots[origin], levels[origin], reads[origin]
-            continue
-        slots[step.name] = slot = next_slot
-        next_slot += 1
-        if step.kind == "geometry":
-            # The sun's irradiance is one number per sample, but is only defined while nodes are run.
-            levels[step.name], reads[step.name] = NODE, frozenset()
-        elif step.kind in ("forcing", "static"):
-            levels[step.name] = SAMPLE if step.kind == "forcing" else ROW
-            reads[step.name] = frozenset([slot])
-            grid = 0 if step.kind == "forcing" else static_grids[step.source]
-            ops.append({"kind": "interpolate", "level": levels[step.name], "slot": slot, "field": len(fields)})
-            fields.append(Field(step.source, step.kind, grid))
-        else:
-            algorithm = cards[step.source].algorithm(step.algorithm)
-            if algorithm.kernel not in LOOPS:
-                raise SpecError(
-                    f"product '{step.source}': kernel '{algorithm.kernel}' is not compiled; run 'make build'"
-                )
-            loop = LOOPS[algorithm.kernel]
-            levels[step.name] = level = kernel_level(step, algorithm, levels)
-            args = {n: slots[step.inputs[n]] for n in loop.rows}
-            if level == AFTER:
-                for origin in step.inputs.values():
-                    if levels[origin] == NODE and slots[origin] not in means:
-                        means[slots[origin]] = (next_slot, sorted(reads[origin]))
-                        next_slot += 1
-                args = {n: means[k][0] if levels[step.inputs[n]] == NODE else k for n, k in args.items()}
-            below = frozenset().union(*(reads[n] for n in step.inputs.values()))
-            reads[step.name] = below if levels[step.name] == NODE else frozenset([slot])
-            outs = []
-            for name in loop.outputs:
-                if len(loop.outputs) == 1 or name == (algorithm.output or loop.outputs[0]):
-                    outs.append(slot)
-                else:
-                    outs.append(next_slot)
-                    next_slot += 1
-            ops.append(
-                {
-                    "kind": "loop",
-                    "level": levels[step.name],
-                    "address": loop.address,
-                    "args": [args[n] for n in loop.rows],
-                    "outs": outs,
-                    "parameters": [algorithm.parameters[n] for n in loop.parameters],
-                }
+            same = step.inputs["same"]
+            self.slots[name], self.levels[name], self.reads[name] = (
+                self.slots[same],
+                self.levels[same],
+                self.reads[same],
             )
-    outputs = [
-        {
-            "slot": slots[name],
-            "level": NODE if levels[name] == NODE else SAMPLE,
-            "dtype": cards[name].packing.dtype,
-            "scale_factor": cards[name].packing.scale_factor,
-            "add_offset": cards[name].packing.add_offset,
-            "seen": sorted(reads[name]) if levels[name] == NODE else [],
-        }
-        for name in recipe.outputs
-    ]
-    has_nodes = any(level == NODE for level in levels.values())
-    spare = -1
-    if has_nodes and "cosz" not in slots:
-        spare = next_slot
-        next_slot += 1
-    machine = Machine(
-        next_slot,
-        ops,
-        outputs,
-        slots.get("cosz", spare),
-        slots.get("toa_normal", -1),
-        [{"slot": k, "into": into, "seen": seen} for k, (into, seen) in means.items()],
-    )
-    return Chain(machine, tuple(fields), tuple(recipe.outputs))
+            self.origin[name] = self.origin.get(same, same)
+        elif step.kind == "geometry":
+            # The sun's irradiance is one number per sample, but is only defined while nodes are run.
+            self.slots[name], self.levels[name], self.reads[name] = self.new_slot(), NODE, frozenset()
+        elif step.kind == "select":
+            self.select(step)
+        elif step.kind == "kernel":
+            self.kernel(step, self.cards[step.source].algorithm(step.algorithm))
+        else:
+            self.interpolate(step)
+
+    def new_slot(self) -> int:
+        self.next_slot += 1
+        return self.next_slot - 1
+
+    def interpolate(self, step: Step) -> None:
+        slot = self.slots[step.name] = self.new_slot()
+        level = self.levels[step.name] = SAMPLE if step.kind == "forcing" else ROW
+        self.reads[step.name] = frozenset([slot])
+        grid = self.static_grids[step.source] if step.kind == "static" else 0
+        self.add(step, {"kind": "interpolate", "level": level, "slot": slot, "field": len(self.fields)})
+        self.fields.append(Field(step.source, step.kind, grid))
+
+    def add(self, step: Step, op: dict[str, Any]) -> None:
+        self.ops.append(op | {"need": self.need[step.name]})
+
+    def mean_slot(self, name: str) -> int:
+        """The slot of a quantity for what runs after the nodes: its mean over them if it is made at nodes."""
+        if self.levels[name] != NODE:
+            return self.slots[name]
+        name = self.origin.get(name, name)
+        if name not in self.means:
+            source = name.partition("@")[0]
+            self.means[name] = {
+                "slot": self.slots[name],
+                "to": self.new_slot(),
+                "seen": sorted(self.reads[name]),
+                "per_lit": source not in self.cards or self.cards[source].units != FLUX,
+                "need": 0,
+            }
+        self.means[name]["need"] |= self.need[name]
+        return int(self.means[name]["to"])
+
+    def level_of(self, step: Step) -> int:
+        """Level of what takes the means of whatever follows the sun."""
+        levels = [self.levels[n] for n in step.inputs.values()]
+        return max((AFTER if level == NODE else level for level in levels), default=ROW)
+
+    def select(self, step: Step) -> None:
+        parts = [(SURFACES.index(k), name) for k, name in step.inputs.items() if k != SURFACE]
+        slot, level = self.new_slot(), self.level_of(step)
+        self.slots[step.name], self.levels[step.name], self.reads[step.name] = slot, level, frozenset([slot])
+        args = [self.slots[step.inputs[SURFACE]], *(self.mean_slot(name) for _, name in parts)]
+        self.add(step, {"kind": "select", "level": level, "slot": slot, "args": args, "kinds": [k for k, _ in parts]})
+
+    def kernel(self, step: Step, algorithm: Algorithm) -> None:
+        from pipshpc._loops import LOOPS
+
+        name = step.name
+        if algorithm.kernel not in LOOPS:
+            raise SpecError(f"product '{step.source}': kernel '{algorithm.kernel}' is not compiled; run 'make build'")
+        loop = LOOPS[algorithm.kernel]
+        level = self.levels[name] = kernel_level(step, algorithm, self.levels)
+        args = [self.mean_slot(step.inputs[n]) if level == AFTER else self.slots[step.inputs[n]] for n in loop.rows]
+        parameters = [algorithm.parameters[n] for n in loop.parameters]
+        # A function with several results is called once for all products that take one of them.
+        key = algorithm.kernel, level, tuple(args), tuple(parameters)
+        if key not in self.made:
+            outs = [self.new_slot() for _ in loop.outputs]
+            op = {"kind": "loop", "level": level, "address": loop.address, "args": args, "outs": outs}
+            self.add(step, op | {"parameters": parameters})
+            self.made[key] = self.ops[-1]
+        op = self.made[key]
+        op["need"] |= self.need[name]
+        wanted = algorithm.output if len(loop.outputs) > 1 and algorithm.output else loop.outputs[0]
+        slot = self.slots[name] = op["outs"][loop.outputs.index(wanted)]
+        below = frozenset().union(*(self.reads[n] for n in step.inputs.values()))
+        self.reads[name] = below if level == NODE else frozenset([slot])
 
 
 def kernel_level(step: Step, algorithm: Algorithm, levels: dict[str, int]) -> int:
@@ -161,44 +197,74 @@ def kernel_level(step: Step, algorithm: Algorithm, levels: dict[str, int]) -> in
     return NODE
 
 
-def place_block(grid: SourceGrid, stride: int, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> Any:
-    """Return where the pixels of a block lie in a coarse grid, for bilinear interpolation.
+def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str, int]) -> Chain:
+    """Build the block machine of a recipe.
 
     Parameters
     ----------
-    grid : source grid, coordinates ascending
-    stride : columns of its fields in memory (one more than the grid has where it is periodic)
-    lat, lon : (rows,), (columns,) degrees, pixel centres
+    recipe : steps in the order of computation
+    cards : product cards by id
+    static_grids : grid number of each static field (0 is the forcing's grid)
 
-    Notes
-    -----
-    Pixels outside the grid get a weight of NaN and so become missing.
+    Raises
+    ------
+    SpecError
+        Where a card's kernel is not among the compiled ones.
     """
-    from pipshpc._chain import Placement
-
-    columns = padded(lon)
-    if grid.crs is None:
-        fy, fx = grid.locate(lat, columns)
-        iy, wy = _split(fy, grid.y.size - 2)
-        ix, wx = _split(fx, stride - 2)
-        return Placement(stride, iy, wy, ix, wx)
-    lat2, lon2 = np.broadcast_arrays(lat[:, None], columns[None, :])
-    fy, fx = grid.locate(lat2, lon2)
-    iy, wy = _split(fy, grid.y.size - 2)
-    ix, wx = _split(fx, stride - 2)
-    return Placement(stride, np.zeros(1, np.int32), wy, iy * stride + ix, wx)
-
-
-def _split(position: npt.NDArray[np.float64], last: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Split fractional indices into a lower index (at most `last`) and the weight of the next."""
-    inside = np.where(np.isfinite(position), position, 0.0)
-    index = np.clip(np.floor(inside), 0, last).astype(np.int32)
-    return index, (position - index).astype(np.float32)
+    build = _Build(cards, static_grids, needed_by(recipe))
+    for step in surface_first(recipe):
+        build.take(step)
+    selected = {s.name: sum(1 << SURFACES.index(k) for k in s.inputs if k in SURFACES)
+                for s in recipe.steps if s.kind == "select"}  # fmt: skip
+    outputs = [
+        {
+            "slot": build.mean_slot(name),
+            "dtype": cards[name].packing.dtype,
+            "scale_factor": cards[name].packing.scale_factor,
+            "add_offset": cards[name].packing.add_offset,
+            "need": selected.get(name, EVERYWHERE),
+        }
+        for name in recipe.outputs
+    ]
+    return _assemble(build, recipe, outputs)
 
 
-def padded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Lengthen a row to whole vectors by repeating its last value."""
-    return np.pad(values, (0, -values.size % LANES), mode="edge")
+def _assemble(build: _Build, recipe: Recipe, outputs: list[dict[str, Any]]) -> Chain:
+    """Number the sets of surfaces and hand all to the machine."""
+    from pipshpc._chain import Machine
+
+    sets: list[int] = []
+    # Only where the surface is known once per row can a row leave vectors out.
+    known = build.levels.get(SURFACE) == ROW
+    means = list(build.means.values())
+    nodes = 0
+    for part in (*build.ops, *means, *outputs):
+        need = part.pop("need")
+        nodes |= need if part.get("level") == NODE else 0
+        part["among"] = _number(sets, need) if known else -1
+    has_nodes = any(op["level"] == NODE for op in build.ops)
+    cosz = build.slots.get("cosz", build.new_slot() if has_nodes else -1)
+    machine = Machine(
+        build.next_slot,
+        build.ops,
+        outputs,
+        means,
+        sets,
+        cosz,
+        build.slots.get("toa_normal", -1),
+        build.slots[SURFACE] if known else -1,
+        _number(sets, nodes) if known and has_nodes else -1,
+    )
+    return Chain(machine, tuple(build.fields), tuple(recipe.outputs))
+
+
+def _number(sets: list[int], need: int) -> int:
+    """Number of a set of surfaces; -1 for all of them."""
+    if need == EVERYWHERE:
+        return -1
+    if need not in sets:
+        sets.append(need)
+    return sets.index(need)
 
 
 def sun_table(samples: Sequence[Sample], window_seconds: float) -> npt.NDArray[np.float32]:
@@ -242,6 +308,7 @@ def run_block(
     table: npt.NDArray[np.float32],
     values: list[npt.NDArray[Any]],
     counts: list[npt.NDArray[np.uint8]],
+    parts: Mapping[int, Part] | None = None,
 ) -> None:
     """Compute all windows of one block into `values` and `counts`; see ``cext/chain.pyx``.
 
@@ -254,10 +321,18 @@ def run_block(
     bounds : (windows + 1,) samples of each window
     table : (samples, 6) of `sun_table`
     values, counts : per output (windows, rows, stride)
+    parts : of large fields, by number of the field: what this block needs of them
     """
     radians = np.deg2rad(lat).astype(np.float32)
     around = np.deg2rad((padded(lon) + 180) % 360 - 180).astype(np.float32)
     places = np.array([f.grid for f in chain.fields], np.int32)
+    if parts:
+        placements, addresses = list(placements), addresses.copy()
+        for k, part in parts.items():
+            places[k], addresses[:, k] = len(placements), part.values.ctypes.data
+            placements.append(part.place)
+        # A grid whose fields all come in parts has no placement of its own; nothing refers to it.
+        placements = [p if p is not None else placements[-1] for p in placements]
     chain.machine.run(
         lat.size, lon.size, stride, placements, places, addresses, radians, around, bounds, table, values, counts
     )

@@ -285,11 +285,25 @@ def _igbp_tiff(parts: dict[str, bytes]) -> Made:
     return classes, _centres(ny, -90.0, 180.0), _centres(nx, -180.0, 360.0), "1", 1.0
 
 
+def _ndvi_tiff(parts: dict[str, bytes]) -> Made:
+    """Vegetation index in steps of 1e-4; cells of 0.05 degrees from 90 N, 180 W; sea and gaps are 0."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None
+    with Image.open(io.BytesIO(parts["ndvi-tiff"])) as image:
+        index = np.asarray(image, dtype=np.float32)[::-1]
+    ny, nx = index.shape
+    steps = np.nan_to_num(np.clip(index, -1.0, 1.0) * 1e4).round().astype(np.int16)
+    return np.ascontiguousarray(steps), _centres(ny, -90.0, 180.0), _centres(nx, -180.0, 360.0), "1", 1e-4
+
+
 MAKERS: dict[str, Callable[[dict[str, bytes]], Made]] = {
     "orog": _orog,
     "land": _globe_mask,
     "landcover": _igbp_tiff,
     "linke": _pvlib_linke,
+    "ndvi_min": _ndvi_tiff,
+    "ndvi_max": _ndvi_tiff,
 }
 
 

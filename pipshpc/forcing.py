@@ -33,6 +33,7 @@ class Forcing(Record, frozen=True):
         and `units` where the units in the file are missing or wrong
     hold : the files hold one time; the state is held over the whole period
         while the sun moves
+    step_h : hours between the states of an idealised forcing, a divisor of 24
     downscale : bring temperature, humidity and pressure to the elevation of
         the product's pixels
     """
@@ -42,12 +43,15 @@ class Forcing(Record, frozen=True):
     variables: dict[str, str | Native] = {}
     hold: bool = False
     downscale: bool = True
+    step_h: int = 1
 
     def __post_init__(self) -> None:
         if self.kind == "files" and not self.paths:
             raise ValueError("forcing of kind 'files' needs 'paths'")
         if self.kind == "idealised" and (self.paths or self.variables):
             raise ValueError("forcing of kind 'idealised' takes no 'paths' and no 'variables'")
+        if self.step_h < 1 or 24 % self.step_h or (self.step_h > 1 and self.kind == "files"):
+            raise ValueError("'step_h' is a divisor of 24, for a forcing of kind 'idealised' only")
 
     def native(self, name: str) -> Native | None:
         """What the campaign states about the canonical variable `name`, if anything."""

@@ -1,4 +1,4 @@
-"""The coarse fields of one task in node memory: static ones once, forcing batch by batch."""
+"""The coarse fields of one task: in node memory, static ones once and forcing batch by batch; large ones by block."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from pipshpc.chain import Chain, sun_table
 from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
+from pipshpc.place import Part, read_part
 from pipshpc.source import Source, open_source
 from pipshpc.source.identity import file_digest
-from pipshpc.statics import open_static
+from pipshpc.statics import CLASSES, Reader, Static, open_static
 from pipshpc.task import BATCH_MIB, Sample, Task, group_windows
 
 
@@ -86,7 +87,7 @@ def open_planned(task: Task, check: bool) -> Source:
     """
     first = min(np.datetime64(s.first.rstrip("Z"), "s") for w in task.samples for s in w)
     last = max(np.datetime64(s.second.rstrip("Z"), "s") for w in task.samples for s in w)
-    wanted = list(dict.fromkeys(s.source for s in task.recipe.steps if s.kind == "forcing"))
+    wanted = list(dict.fromkeys(s.source for s in task.recipe.steps if s.kind in ("forcing", "state")))
     source = open_source(task.forcing, task.base_dir, first, last + np.timedelta64(1, "s"), wanted or None, gaps=True)
     if check and source.identity != task.forcing_identity:
         source.close()
@@ -142,6 +143,8 @@ class Inputs:
         self.static_grid: dict[str, int] = {}
         self._fields: dict[str, Any] = {}
         self._statics: dict[str, NodeArray] = {}
+        self._readers: dict[str, Reader] = {}
+        self.nearest: list[bool] = [False]  # of `grids`: pixels take the nearest value
         self._memory: NodeArray | None = None
         self.missing: dict[str, str] = {}  # times that could not be read, and why
         self._planned = set(task.forcing_digests)
@@ -153,21 +156,66 @@ class Inputs:
             self.static_grid[name] = 0 if on_source else len(self.grids)
             if not on_source:
                 self.grids.append(field.grid)
+                self.nearest.append(name in CLASSES)
+        self._states = [s.source for s in task.recipe.steps if s.kind == "state"]
+        begin = np.datetime64(task.windows[0].rstrip("Z"), "s")
+        self._middle = begin + np.timedelta64(len(task.windows) * task.period_s // 2, "s")
 
     def share(self) -> None:
         """Take node memory for the static fields (collective over the node)."""
         for name, number in self.static_grid.items():
-            self._statics[name] = NodeArray(self._node, self._shape(self.grids[number]))
+            if self._by_block(name):
+                self._readers[name] = Reader(self._fields[name])
+            else:
+                self._statics[name] = NodeArray(self._node, self._shape(self.grids[number]))
+        for name in self._states:
+            self._statics[name] = NodeArray(self._node, self._shape(self.source.grid))
+
+    def _by_block(self, name: str) -> bool:
+        """Whether a static field is too large to be held whole."""
+        field: Static = self._fields[name]
+        return field.large and self.static_grid[name] > 0
 
     def fill(self) -> None:
         """Read the static fields on the first rank of the node."""
         if self._node.rank:
             return
+        for name in self._states:
+            fill_periodic(self._statics[name].array, self._read(name, self._at_middle()))
         for name, field in self._fields.items():
+            if name in self._readers:
+                continue
             when = self._day if field.monthly else None
             on_source = name.endswith("_in")
             values = field.mean_over(self.source.grid, day=when) if on_source else field.read(day=when)
             fill_periodic(self._statics[name].array, values)
+
+    def _at_middle(self) -> str:
+        """The time of the forcing that stands for the whole task: the last one up to its middle."""
+        index = max(int(np.searchsorted(self.source.times, self._middle, side="right")) - 1, 0)
+        return f"{self.source.times[index]}Z"
+
+    def parts(self, chain: Chain, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> dict[int, Part]:
+        """Read what a block needs of the large fields.
+
+        Parameters
+        ----------
+        lat, lon : (rows,), (columns,) degrees, pixel centres
+
+        Returns
+        -------
+        dict
+            By the number of the field in the chain.
+        """
+        return {
+            k: read_part(self._readers[field.name].part, self.grids[field.grid], lat, lon, self.nearest[field.grid])
+            for k, field in enumerate(chain.fields)
+            if field.kind == "static" and field.name in self._readers
+        }
+
+    def whole(self, chain: Chain) -> set[int]:
+        """Return the grids of which some field is in memory whole."""
+        return {f.grid for f in chain.fields if f.kind != "static" or f.name not in self._readers}
 
     @staticmethod
     def _shape(grid: Any) -> tuple[int, int]:
@@ -241,8 +289,10 @@ class Inputs:
         table = np.empty((batch.home.size, len(chain.fields)), np.uint64)
         number = 0
         for k, field in enumerate(chain.fields):
-            if field.kind == "static":
-                table[:, k] = self._statics[field.name].array.ctypes.data
+            if field.kind in ("static", "state"):
+                whole = self._statics.get(field.name)
+                # What is read by block has no address yet.
+                table[:, k] = whole.array.ctypes.data if whole is not None else 0
                 continue
             memory = self._memory.array
             table[:, k] = memory.ctypes.data + batch.home * memory.strides[0] + number * memory.strides[1]
@@ -255,5 +305,7 @@ class Inputs:
         for array in (self._memory, *self._statics.values()):
             if array is not None:
                 array.free()
+        for reader in self._readers.values():
+            reader.close()
         self._memory = None
-        self._statics = {}
+        self._statics, self._readers = {}, {}

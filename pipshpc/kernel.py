@@ -60,6 +60,9 @@ def compute(product: str, algorithm: str | None = None, threads: int = 1, **inpu
     """
     card = find_card(product)
     chosen = card.algorithm(algorithm)
+    if chosen.by:
+        plain = ", ".join(sorted(set(chosen.by.values())))
+        raise SpecError(f"{product} by {chosen.name} is for chains; on arrays compute one of {plain}")
     parameters = {n: inputs.pop(n) for n in list(inputs) if n in chosen.parameters}
     missing = [n for n in chosen.inputs if n not in inputs]
     unknown = [n for n in inputs if n not in chosen.inputs]

@@ -38,6 +38,7 @@ class Offer:
     absent : variable -> why the forcing does not give it
     holdings : files, so that a task names and opens only its own
     cells : numbers of one field of the forcing in memory; 0 where it is not known
+    states : variables of the forcing that a task takes once, for its middle
     nothing : why there is no forcing at all yet, for a campaign that waits for it
     """
 
@@ -53,3 +54,4 @@ class Offer:
     holdings: Holdings = Holdings()
     cells: int = 0
     nothing: str = ""
+    states: tuple[str, ...] = ()

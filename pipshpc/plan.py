@@ -85,13 +85,14 @@ class _Chain:
         self.number, self.products = number, list(products)
         self.recipe = resolve(products, campaign.algorithms, offer, campaign.forcing.downscale)
         cards = load_cards()
-        used = sorted({s.source for s in self.recipe.steps if s.kind == "kernel" and s.source != "="})
+        used = sorted({s.source for s in self.recipe.steps if s.kind in ("kernel", "select") and s.source != "="})
         self.cards = {name: msgspec.to_builtins(cards[name]) for name in used}
         self.statics = {s.source: offer.statics[s.source] for s in self.recipe.steps if s.kind == "static"}
         forcing = [s.source for s in self.recipe.steps if s.kind == "forcing"]
+        states = [s.source for s in self.recipe.steps if s.kind == "state"]
         self.state_bytes = 4 * offer.cells * len(forcing)
         # The sun alone needs no variable, but a task has a grid of some forcing.
-        self.variables = list(dict.fromkeys(forcing)) or list(offer.holdings.holders)[:1]
+        self.variables = list(dict.fromkeys(forcing + states)) or list(offer.holdings.holders)[:1]
 
 
 class Plan:

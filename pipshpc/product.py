@@ -10,6 +10,7 @@ from pipshpc.errors import SpecError
 from pipshpc.schema import Record, load_yaml
 
 CARDS = Path(__file__).parent / "products"
+SURFACES = ("water", "land", "ice", "seaice")  # what `surface` counts from 0
 
 
 class Packing(Record, frozen=True):
@@ -37,18 +38,22 @@ class Algorithm(Record, frozen=True):
     forcing's time steps (of inputs that follow the sun, on their means over a
     step), "sunlit" integrates over the lit part of the window with the sun
     moving, where an input does (`cosz`, or a product that is "sunlit").
+
+    An algorithm with `by` has no kernel: it takes another algorithm of the
+    card for each kind of surface (`SURFACES`), and is missing on the others.
     """
 
     name: str
     kernel: str
     inputs: dict[str, Input]
-    loop: Literal["pointwise", "stateful", "stencil", "reduction", "custom"] = "pointwise"
+    loop: Literal["pointwise", "select", "stateful", "stencil", "reduction", "custom"] = "pointwise"
     integrate: Literal["mean", "sunlit"] = "mean"
     output: str = ""
     parameters: dict[str, float] = {}
     validity: str = ""
     evidence: str = ""
     references: list[str] = []
+    by: dict[str, str] = {}
 
 
 class Check(Record, frozen=True):
@@ -96,14 +101,36 @@ class Card(Record, frozen=True):
 
 @cache
 def load_cards(folder: Path = CARDS) -> dict[str, Card]:
-    """Read all cards of a folder, by product id (file name = id)."""
+    """Read all cards of a folder, by product id (file name = id).
+
+    Raises
+    ------
+    SpecError
+        Where a card is not as it should be.
+    """
     cards: dict[str, Card] = {}
     for path in sorted(folder.glob("*.yaml")):
         card = load_yaml(path, Card)
         if card.id != path.stem:
             raise SpecError(f"{path}: key 'id': found '{card.id}', wanted '{path.stem}' as the file is called")
+        _check_by(path, card)
         cards[card.id] = card
     return cards
+
+
+def _check_by(path: Path, card: Card) -> None:
+    """Hold that an algorithm by surface names surfaces and plain algorithms of its card."""
+    for algorithm in card.algorithms:
+        if (algorithm.loop == "select") != bool(algorithm.by):
+            raise SpecError(
+                f"{path}: algorithm '{algorithm.name}': 'by' goes with loop 'select' and the other way round"
+            )
+        for surface, name in algorithm.by.items():
+            if surface not in SURFACES or card.algorithm(name).by:
+                raise SpecError(
+                    f"{path}: algorithm '{algorithm.name}': found {surface}: {name}, wanted one of "
+                    f"{', '.join(SURFACES)} and an algorithm that is not by surface itself"
+                )
 
 
 def find_card(product: str) -> Card:

@@ -32,6 +32,8 @@ def tell_algorithm(algorithm: Algorithm, place: int) -> list[str]:
     """Return what a card says about one algorithm; `place` is its position in the order of preference, from 0."""
     role = "preferred" if place == 0 else f"alternative {place}"
     lines = [f"{algorithm.name} ({role}): kernel {algorithm.kernel}, {INTEGRATION[algorithm.integrate]}."]
+    if algorithm.by:
+        lines = [f"{algorithm.name} ({role}): {tell_surfaces(algorithm)}."]
     lines.append("Inputs:")
     heads = {name: f"{name} [{i.units}]" for name, i in algorithm.inputs.items()}
     wide = max(map(len, heads.values()))
@@ -42,6 +44,11 @@ def tell_algorithm(algorithm: Algorithm, place: int) -> list[str]:
         if text:
             lines.append(f"{title}: {' '.join(text.split())}")
     return lines + [f"Reference: {reference}" for reference in algorithm.references]
+
+
+def tell_surfaces(algorithm: Algorithm) -> str:
+    """Return which algorithm is taken on which kind of surface."""
+    return ", ".join(f"{surface} by {name}" for surface, name in algorithm.by.items())
 
 
 def tell_checks(card: Card, algorithm: Algorithm) -> list[str]:

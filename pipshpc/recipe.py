@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pipshpc.errors import InputError
 from pipshpc.offer import Offer
@@ -33,6 +34,8 @@ class _Search:
             return self.add(Step(name=name, kind="geometry", source=name))
         if name in self.offer.statics:
             return self.add(Step(name=name, kind="static", source=name))
+        if name in self.offer.states:
+            return self.add(Step(name=name, kind="state", source=name))
         plain = name.removesuffix("_in")
         if name in trail:
             return [plain]  # nothing is made of itself; its step would take the place of the forcing's
@@ -66,10 +69,8 @@ class _Search:
         first: list[str] = []
         for algorithm in algorithms:
             steps, choices = dict(self.steps), list(self.choices)
-            missing = list(dict.fromkeys(m for n in algorithm.inputs for m in self.find(n, (*trail, product))))
+            missing = self.take(product, algorithm, trail)
             if not missing:
-                inputs = {n: n for n in algorithm.inputs}
-                self.add(Step(name=product, kind="kernel", source=product, algorithm=algorithm.name, inputs=inputs))
                 reason = "ordered" if self.wanted.get(product) else "first of the card whose inputs can be had"
                 later = [a.name for a in algorithms[len(rejected) + 1 :]]
                 rejected |= dict.fromkeys(later, LOWER)
@@ -79,6 +80,20 @@ class _Search:
             rejected[algorithm.name] = f"the forcing has no {' and no '.join(missing)}"
             first = first or missing
         return first
+
+    def take(self, product: str, algorithm: Algorithm, trail: tuple[str, ...]) -> list[str]:
+        """Make the steps of one algorithm; return what is missing for it."""
+        missing = [m for n in algorithm.inputs for m in self.find(n, (*trail, product))]
+        inputs = {n: n for n in algorithm.inputs}
+        for surface, name in algorithm.by.items():
+            part = load_cards()[product].algorithm(name)
+            missing += [m for n in part.inputs for m in self.find(n, (*trail, product))]
+            own = {n: n for n in part.inputs}
+            inputs[surface] = f"{product}@{name}"
+            self.add(Step(name=inputs[surface], kind="kernel", source=product, algorithm=name, inputs=own))
+        kind: Literal["kernel", "select"] = "select" if algorithm.by else "kernel"
+        self.add(Step(name=product, kind=kind, source=product, algorithm=algorithm.name, inputs=inputs))
+        return list(dict.fromkeys(missing))
 
 
 def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, downscale: bool) -> Recipe:
@@ -94,7 +109,7 @@ def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, d
     for product in products:
         card = load_cards()[product]
         named = [card.algorithm(algorithms[product])] if product in algorithms else card.algorithms
-        done = product in search.steps and search.steps[product].kind == "kernel"
+        done = product in search.steps and search.steps[product].kind in ("kernel", "select")
         missing = [] if done else search.choose(product, named, ())
         if missing:
             have = ", ".join(offer.variables) or "nothing"

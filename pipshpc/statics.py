@@ -12,6 +12,8 @@ name         quantity                                   stored   grid
 `land`       1 on land, 0 on sea                        uint8    21600 x 43200, 30"
 `landcover`  IGBP class, 0 water to 16 barren           uint8    3600 x 7200, 0.05 degrees
 `linke`      Linke turbidity of 12 months               uint8/20 2160 x 4320, 5'
+`ndvi_min`   lowest vegetation index of the year        int16    3600 x 7200, 0.05 degrees
+`ndvi_max`   highest vegetation index of the year       int16    3600 x 7200, 0.05 degrees
 ============ ========================================== ======== ==================
 
 All have rows from south to north and are periodic in longitude.
@@ -20,6 +22,7 @@ All have rows from south to north and are periodic in longitude.
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,8 +35,10 @@ from pipshpc.cache import cache_folder
 from pipshpc.errors import SiteError, SpecError
 from pipshpc.sourcegrid import SourceGrid
 
-NAMES = ("land", "orog", "landcover", "linke")
-CONTINUOUS = ("orog", "linke")  # may be interpolated; the others are classes
+NAMES = ("land", "orog", "landcover", "linke", "ndvi_min", "ndvi_max")
+CLASSES = ("land", "landcover")  # not to be interpolated: a pixel takes the nearest
+WHOLE_CELLS = 1 << 24  # of a field that is kept in memory whole; of a larger one each block reads its own part
+CACHE_BYTES = 24 << 20  # of decoded chunks of a large field: a row of the land mask's, so that neighbours find them
 LAYOUT = 2  # of the kept files; a change makes them anew
 MID_MONTHS = np.array([15.5, 45.0, 74.5, 105.0, 135.5, 166.0, 196.5, 227.5, 258.0, 288.5, 319.0, 349.5])
 TILE = 30  # cells of the land mask along one side of a counted tile
@@ -182,6 +187,11 @@ class Static:
         there = total[k] + (at - k)[:, None] * (total[k + 1] - total[k])
         return np.asarray(np.diff(there, axis=0) / np.diff(target)[:, None], dtype=np.float32)
 
+    @property
+    def large(self) -> bool:
+        """Whether the field is read block by block, not whole."""
+        return self.grid.y.size * self.grid.x.size > WHOLE_CELLS and not self.monthly
+
     def tile_counts(self) -> npt.NDArray[np.int32]:
         """Land cells in each tile of 30 x 30 cells of the land mask: (720, 1440), south to north."""
         import h5py
@@ -210,6 +220,38 @@ class Static:
                 lat, lon = grid.geographic(grid.y[:, None] + dy * step_y, grid.x[None, :] + dx * step_x)
                 total += self.sample(lat, lon, day)
         return np.asarray(total / n**2, dtype=np.float32)
+
+
+class Reader:
+    """A large field, kept open: parts of it by first row and column and size, columns counted past the date line.
+
+    Decoded chunks stay in a cache, so that blocks that lie side by side decode
+    each chunk about once.
+    """
+
+    def __init__(self, field: Static) -> None:
+        import h5py
+
+        self._scale, self._columns = np.float32(field.scale), field.grid.x.size
+        self._file = h5py.File(field.path, "r", locking=False, rdcc_nbytes=CACHE_BYTES, rdcc_nslots=5003, rdcc_w0=0.0)
+        self._data = self._file["data"]
+        self._lock = threading.Lock()
+
+    def part(self, row: int, rows: int, column: int, columns: int) -> Float32Array:
+        """Values in the field's units, float32 (rows, columns); columns beyond the last go on from the first."""
+        first = column % self._columns
+        until = min(first + columns, self._columns)
+        with self._lock:
+            pieces = [self._data[row : row + rows, first:until]]
+            while sum(p.shape[1] for p in pieces) < columns:
+                missing = columns - sum(p.shape[1] for p in pieces)
+                pieces.append(self._data[row : row + rows, : min(missing, self._columns)])
+        values = np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
+        return np.asarray(values.astype(np.float32) * self._scale)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def months_of(day: float) -> tuple[int, int, float]:

@@ -29,6 +29,7 @@ from pipshpc.exchange import Chunk
 from pipshpc.grid import Window
 from pipshpc.ledger import INLINE_BYTES, Entry, Ledger, Place, check_of, parts_of, remove
 from pipshpc.product import Card
+from pipshpc.prose import tell_surfaces
 from pipshpc.schema import convert
 from pipshpc.task import Task
 
@@ -310,13 +311,16 @@ def _global_attributes(task: Task, card: Card) -> dict[str, str]:
     """Return the attributes that say what the file is and how it came to be; nothing that changes from run to run."""
     choice = next(c for c in task.recipe.choices if c.product == card.id)
     algorithm = card.algorithm(choice.algorithm)
+    parts = [card.algorithm(name) for name in dict.fromkeys(algorithm.by.values())]
+    references = algorithm.references or list(dict.fromkeys(r for part in parts for r in part.references))
+    how = f"{algorithm.name} ({tell_surfaces(algorithm)})" if parts else algorithm.name
     return {
         "Conventions": "CF-1.11",
         "title": f"{card.long_name}, {task.grid}, means of {task.period_s / 3600:g} h",
         "institution": "made with pipshpc",
-        "source": f"{card.id} version {card.version}, algorithm {algorithm.name}, from {task.forcing_title}",
+        "source": f"{card.id} version {card.version}, algorithm {how}, from {task.forcing_title}",
         "history": f"pipshpc {__version__}, task {task.id}",
-        "references": "; ".join(algorithm.references),
+        "references": "; ".join(references),
         "comment": task.forcing_comment,
         "pipshpc_product": card.id,
         "pipshpc_algorithm": algorithm.name,

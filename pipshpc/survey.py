@@ -23,7 +23,7 @@ def survey(campaign: Campaign, base: Path) -> Offer:
         for its input, what is missing or not yet whole is no error.
     """
     from pipshpc.kernel import kernel_digest
-    from pipshpc.statics import CONTINUOUS, open_static, static_path
+    from pipshpc.statics import NAMES, open_static, static_path
 
     try:
         source = _open(campaign, base)
@@ -36,7 +36,7 @@ def survey(campaign: Campaign, base: Path) -> Offer:
     box = read_box(campaign.box)
     with source:
         source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
-        statics = {name: open_static(name).identity for name in CONTINUOUS if static_path(name).is_file()}
+        statics = {name: open_static(name).identity for name in NAMES if static_path(name).is_file()}
         if "orog" in statics and "orog" not in source.variables:
             statics["orog_in"] = statics["orog"]
         rows, columns = source.grid.shape
@@ -52,6 +52,7 @@ def survey(campaign: Campaign, base: Path) -> Offer:
             absent=_absent(source),
             holdings=source.holdings,
             cells=rows * (columns + bool(source.grid.periodic)),
+            states=source.states,
         )
 
 

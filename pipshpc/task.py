@@ -22,13 +22,15 @@ BATCH_MIB = 96.0  # forcing of one batch of windows, per node
 class Step(Record, frozen=True):
     """One line of a recipe: how one quantity comes to be.
 
-    `source` is a forcing variable, a static field, a geometry quantity or a
-    product id, as `kind` says; `inputs` names the steps that a kernel reads,
-    in the kernel's own argument names.
+    `source` is a forcing variable ("state": one that is taken once, for the
+    task's middle), a static field, a geometry quantity or a product id, as
+    `kind` says; `inputs` names the steps that a kernel reads, in the kernel's
+    own argument names. A "select" has `surface` and a step for each kind of
+    surface.
     """
 
     name: str
-    kind: Literal["forcing", "static", "geometry", "kernel"]
+    kind: Literal["forcing", "state", "static", "geometry", "kernel", "select"]
     source: str
     algorithm: str = ""
     inputs: dict[str, str] = {}

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc import store
-from pipshpc.chain import compile_chain, place_block, run_block
+from pipshpc.chain import compile_chain, run_block
 from pipshpc.domain import Blocks, cut
 from pipshpc.errors import SpecError, Stopped
 from pipshpc.exchange import Chunks, Counter, Funnel, Slots, together
 from pipshpc.inputs import Batch, Inputs, make_batches
 from pipshpc.ledger import Kept
 from pipshpc.notes import Heartbeat
+from pipshpc.place import place_block
 from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import BATCH_MIB, Task
@@ -323,11 +324,16 @@ class Work:
             values, counts = self._buffers(windows, full=block.count == tuple(chunk))
             lat = self.window.lat(block.start[0], block.count[0])
             lon = self.window.lon(block.start[1], block.count[1])
+            whole = self.inputs.whole(self.chain)
             places = [
-                place_block(grid, stride, lat, lon)
-                for grid, stride in zip(self.inputs.grids, self.inputs.strides(), strict=True)
+                place_block(grid, stride, lat, lon, nearest) if k in whole else None
+                for k, (grid, stride, nearest) in enumerate(
+                    zip(self.inputs.grids, self.inputs.strides(), self.inputs.nearest, strict=True)
+                )
             ]
-            run_block(self.chain, lat, lon, chunk[1], places, addresses, batch.bounds, batch.sun, values, counts)
+            with self.clock.stage("part"):
+                parts = self.inputs.parts(self.chain, lat, lon)
+            run_block(self.chain, lat, lon, chunk[1], places, addresses, batch.bounds, batch.sun, values, counts, parts)
         with self.clock.stage("encode"):
             return [
                 [store.make_chunk(v[w], c[w], block.count, store.FILL[p.dtype]) for w in range(windows)]

@@ -56,7 +56,7 @@ def open_source(
 
         if start is None or end is None:
             raise InputError("an idealised forcing needs a period; give start and end")
-        source: Source = IdealisedSource(_seconds(start), _seconds(end), hold=spec.hold)
+        source: Source = IdealisedSource(_seconds(start), _seconds(end), hold=spec.hold, step_h=spec.step_h)
         if wanted:
             source.need(*wanted)
         return source

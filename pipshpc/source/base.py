@@ -42,6 +42,7 @@ class Source(ABC):
     title, comment : plain words for metadata
     hold : one state for all times
     holdings : which file gives what; empty where there are none
+    states : variables that change with the season only, so that a task takes them once, for its middle
     """
 
     variables: tuple[str, ...]
@@ -54,6 +55,7 @@ class Source(ABC):
     comment: str
     hold: bool = False
     holdings: Holdings = Holdings()
+    states: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, name: str, index: int) -> Float32Array:

@@ -13,7 +13,17 @@ height z of the real globe, day of year d, local solar time h:
   the humid and dry sides of the weather; never by less than 0.2 K;
 - pressure of a standard atmosphere at height z, +- 9 hPa of weather;
 - cloud fraction 0.58, more at the equator and at 60 degrees, less in the
-  subtropics, +- weather.
+  subtropics, +- weather;
+- wind 6 m s-1, 3 more over the seas of middle latitudes, 2.5 f less over
+  land, +- 2 of weather.
+
+As states that a task takes once:
+- the sea's temperature 0.8 K above the seasonal air over open sea (f = 0, no
+  weather), freezing at 271.35 K, so that sea and air belong together;
+- sea ice from 0 to 1 as that air falls from 269.35 to 263.35 K;
+- greenness 0.6 + 0.45 s' tanh(p / 20 degrees) with the season s' 45 days
+  later, cut to 0..1: where the vegetation stands between its lowest and
+  highest index of the year.
 
 Weather is a sum of travelling waves with fixed numbers (`WAVES`), so that
 every run gives the same values.
@@ -33,11 +43,15 @@ from pipshpc.source.names import find_quantity
 from pipshpc.source.reader import Float32Array
 from pipshpc.sourcegrid import SourceGrid
 
-VERSION = 1  # of the formulas; part of the identity
+VERSION = 2  # of the formulas; part of the identity
 HOUR = np.timedelta64(1, "h").astype("timedelta64[s]")
-NAMES = ("tas", "tdps", "ps", "clt", "orog")
+STATES = ("tos", "siconc", "greenness")
+NAMES = ("tas", "tdps", "ps", "clt", "sfcWind", "orog", *STATES)
+FREEZING = 271.35  # of sea water, K
+METHODS = {"sfcWind": "_sfc_wind"}
 COMMENT = (
-    "idealised atmosphere, not an analysis: a zonal climatology with seasons, a diurnal cycle and travelling waves; "
+    "idealised atmosphere, not an analysis (sea surface, sea ice and season of the vegetation too): a zonal "
+    "climatology with seasons, a diurnal cycle and travelling waves; "
     "the values are plausible, but no weather that happened"
 )
 # Zonal wave number, meridional wave number, period in days (eastward > 0), phase, weight.
@@ -55,12 +69,14 @@ Float64Array = npt.NDArray[np.float64]
 
 
 class IdealisedSource(Source):
-    """Hourly idealised atmosphere over a period.
+    """Idealised atmosphere over a period.
 
     Parameters
     ----------
-    start, end : datetime64, end exclusive; times are whole hours from `start`
+    start, end : datetime64, end exclusive
     hold : give one time, `start`, to be held over the period
+    step_h : hours between times. 1: whole hours from `start`; more: the middles of intervals that begin at 00 UTC,
+        so that each stands for its interval without a shift
 
     Raises
     ------
@@ -68,17 +84,23 @@ class IdealisedSource(Source):
         The period is empty.
     """
 
-    def __init__(self, start: np.datetime64, end: np.datetime64, hold: bool = False) -> None:
+    def __init__(self, start: np.datetime64, end: np.datetime64, hold: bool = False, step_h: int = 1) -> None:
         from pipshpc.statics import open_static
 
         if end <= start:
             raise InputError(f"the period {start} to {end} is empty; its end has to be later")
         self._orog, self._land = open_static("orog"), open_static("land")
         self.grid = SourceGrid(np.arange(-89.5, 90.0), np.arange(0.5, 360.0), None, True)
-        self.times = start + np.arange(1 if hold else max(1, -(-(end - start) // HOUR))) * HOUR
-        self.step = None if hold or self.times.size == 1 else HOUR
+        step = step_h * HOUR
+        first = start
+        if step_h > 1 and not hold:
+            half = step // 2
+            first = np.datetime64(0, "s") - (-(start - half - np.datetime64(0, "s")) // step) * step + half
+        self.times = first + np.arange(1 if hold else max(1, -(-(end - first) // step))) * step
+        # A single time of many is still one of a series.
+        self.step = None if hold or (self.times.size == 1 and step_h == 1) else step
         self.hold = hold
-        self.variables = NAMES
+        self.variables, self.states = NAMES, STATES
         self.fields = {n: self._info(n) for n in NAMES}
         parts = f"idealised {VERSION} {self._orog.identity} {self._land.identity}"
         self.identity = xxhash.xxh3_128_hexdigest(parts.encode())
@@ -93,7 +115,7 @@ class IdealisedSource(Source):
         if name == "orog":
             return self._height.copy()
         days = float((self.times[index] - np.datetime64("2000-01-01T00:00:00", "s")) / np.timedelta64(1, "D"))
-        values = getattr(self, f"_{name}")(days)
+        values = getattr(self, METHODS.get(name, f"_{name}"))(days)
         return np.asarray(np.broadcast_to(values, self.grid.shape), dtype=np.float32).copy()
 
     def need(self, *names: str) -> None:
@@ -156,6 +178,30 @@ class IdealisedSource(Source):
         standard = 101325.0 * (1.0 - 2.25577e-5 * np.asarray(self._height, float)) ** 5.25588
         factor = 1.0 - 0.009 * np.sin(2 * self._lat) ** 2 * self._weather(days, 0.3)
         return np.asarray(standard * factor)
+
+    def _sfc_wind(self, days: float) -> Float64Array:
+        stormy = 3.0 * np.sin(2 * self._lat) ** 2 * (1.0 - self._fraction)
+        return np.maximum(6.0 + stormy - 2.5 * self._fraction + 2.0 * self._weather(days, 1.1), 0.3)
+
+    def _late(self, days: float) -> float:
+        """Season of what follows the sun by 45 days."""
+        return float(np.cos(2 * np.pi * (days - 245.0) / 365.25))
+
+    def _over_sea(self, days: float) -> Float64Array:
+        """Air over open sea in its season, without weather."""
+        sine = np.sin(self._lat)
+        season = np.cos(2 * np.pi * (days - 200.0) / 365.25)
+        level = 299.5 - 44.0 * sine**2 - 14.0 * np.maximum(0.0, -sine) ** 6
+        return np.asarray(level + 6.0 * sine * season)
+
+    def _tos(self, days: float) -> Float64Array:
+        return np.maximum(self._over_sea(days) + 0.8, FREEZING)
+
+    def _siconc(self, days: float) -> Float64Array:
+        return np.clip((FREEZING - 2.0 - self._over_sea(days)) / 6.0, 0.0, 1.0)
+
+    def _greenness(self, days: float) -> Float64Array:
+        return np.clip(0.6 + 0.45 * self._late(days) * np.tanh(self.grid.y[:, None] / 20.0), 0.0, 1.0)
 
     def _clt(self, days: float) -> Float64Array:
         lat = self.grid.y[:, None]

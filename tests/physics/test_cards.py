@@ -7,7 +7,9 @@ from pipshpc.kernel import compute, evaluate
 from pipshpc.product import load_cards
 
 CARDS = load_cards()
-ALGORITHMS = [(card, algorithm) for card in CARDS.values() for algorithm in card.algorithms]
+EVERY = [(card, algorithm) for card in CARDS.values() for algorithm in card.algorithms]
+ALGORITHMS = [(card, algorithm) for card, algorithm in EVERY if not algorithm.by]
+BY_SURFACE = [(card, algorithm) for card, algorithm in EVERY if algorithm.by]
 CHECKS = [(card, check) for card in CARDS.values() for check in card.checks]
 
 
@@ -28,6 +30,14 @@ def test_every_algorithm_is_checked_and_documented(card, algorithm):
     assert algorithm.references
     assert algorithm.validity
     assert algorithm.evidence
+
+
+@pytest.mark.parametrize(("card", "algorithm"), BY_SURFACE, ids=label)
+def test_algorithms_by_surface_are_documented_and_name_plain_ones(card, algorithm):
+    assert algorithm.validity
+    assert algorithm.evidence
+    assert all(not card.algorithm(name).by for name in algorithm.by.values())
+    assert set(algorithm.inputs) == {"surface"}
 
 
 @pytest.mark.parametrize(("card", "algorithm"), ALGORITHMS, ids=label)

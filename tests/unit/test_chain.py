@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipshpc import sun
-from pipshpc.chain import compile_chain, place_block, run_block, sun_table
+from pipshpc.chain import compile_chain, run_block, sun_table
+from pipshpc.place import place_block
 from pipshpc.product import load_cards
 from pipshpc.sourcegrid import SourceGrid
 from pipshpc.task import Recipe, Sample, Step

@@ -5,8 +5,9 @@ import pytest
 
 import pipshpc
 from pipshpc import sun
-from pipshpc.chain import compile_chain, place_block, run_block, sun_table
+from pipshpc.chain import compile_chain, run_block, sun_table
 from pipshpc.errors import SpecError
+from pipshpc.place import place_block
 from pipshpc.product import load_cards
 from pipshpc.sourcegrid import SourceGrid
 from pipshpc.task import Recipe, Sample, Step

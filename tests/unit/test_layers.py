@@ -23,6 +23,7 @@ LAYERS = (
         "ledger",
         "source",
         "kernel",
+        "place",
         "chain",
         "brdf",
         "atmosphere",
