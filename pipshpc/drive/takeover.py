@@ -91,14 +91,23 @@ def _end_servers(folder: Path, course: Course) -> list[str]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 ended.append(f"message server {pid}")
-    own = str(folder / "parsl")
     for process in psutil.process_iter(["pid", "cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if "process_worker_pool" in line and own in line:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        with contextlib.suppress(psutil.Error):
+            if "process_worker_pool" in line and str(folder / "parsl") in line:
+                # Its workers would wait for it for ever; what they launched is told to stop by their death.
+                workers = [child for child in process.children(recursive=True) if _is_worker(child)]
+                for one in (process, *workers):
+                    one.kill()
                 ended.append(f"worker pool {process.pid}")
+            elif _is_worker(process) and process.cwd() == str(folder) and process.ppid() == 1:
+                process.kill()  # of a pool that was gone before
     return ended
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether a process is one of those that a worker pool of Parsl starts."""
+    return "from multiprocessing." in " ".join(process.cmdline())
 
 
 def _end_jobs(cluster: slurm.Cluster, key: str, write: Callable[..., None]) -> list[str]:
