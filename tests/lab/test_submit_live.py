@@ -50,7 +50,7 @@ def test_a_driver_whose_time_is_up_comes_again_by_itself(desk):
     desk.write(end=4, site="./short.yaml")
     desk.hold("compute")
     job = desk.ask("submit", "desk.yaml")["number"]
-    desk.wait(lambda: any(e["why"] == "told to stop" for e in desk.events("driver ended")), 90)
+    desk.wait(lambda: any(e["why"] == "time is up" for e in desk.events("driver ended")), 90)
     desk.hold("go on")
     desk.wait(lambda: desk.course().drivers >= 2)
     assert "queued again" in (desk.state / "driver.log").read_text()
