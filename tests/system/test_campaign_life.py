@@ -1,5 +1,6 @@
 """A campaign as an operator lives with it: submitted, left alone, killed, looked after, extended, reported."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from pipshpc.drive.takeover import driver_alive
@@ -95,6 +97,17 @@ def test_a_campaign_outlives_its_terminal_and_its_driver(life):
     assert found["chains"][0]["seconds"] > 0
     assert len(list((life.folder.parents[1]).glob("rlds_*.nc"))) == 4
     assert not list((life.folder.parents[1]).glob("*.part*"))
+    wait_for(lambda: not at_home(life.folder))
+
+
+def at_home(folder):
+    """Return the processes that run in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd().startswith(str(folder)):
+                found.append(process.cmdline())
+    return found
 
 
 def test_cancel_stops_the_driver_and_resume_goes_on(life):
