@@ -17,7 +17,7 @@ endif
 PYTHON_FILES := pipshpc cext setup.py $(wildcard tests benchmarks jobs)
 SHELL_FILES := envs/*.sh envs/lab/*.sh jobs/*.sbatch .ci/run
 
-.PHONY: help setup setup-dev setup-bench setup-lab build demo test test-lab lint format bench doctor lock clean
+.PHONY: help setup setup-dev setup-lab build demo test test-lab lint format setup-bench bench doctor lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12

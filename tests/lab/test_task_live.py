@@ -17,7 +17,7 @@ from pipshpc.site import launch_command, load_site
 from pipshpc.slurm import Job, sbatch_text, submit
 from pipshpc.survey import survey
 from pipshpc.task import write_task
-from tests.lab.conftest import ROOT, call, sbatch, wait_for
+from tests.lab.conftest import ROOT, call, sbatch, wait_for, wait_for_code
 from tests.mpi.conftest import write_forcing
 from tests.unit.test_plan import campaign
 
@@ -100,7 +100,7 @@ def test_a_bad_task_file_is_one_sentence(lab, cluster, tmp_path):
     path = lab.path / "bad.json"
     path.write_text("{}")
     job = sbatch(lab, "jobs/task.sbatch", str(path))
-    state = wait_for(cluster, job, "FAILED")
-    assert state.exit_code == 2
+    wait_for(cluster, job, "FAILED")
+    assert wait_for_code(cluster, job) == 2
     assert "error: " in said(lab, job) and "Traceback" not in said(lab, job)
     assert call(lab, "squeue", "-h") == ""
