@@ -41,6 +41,7 @@ LAYERS = (
         "work",
         "run",
     },
+    {"inventory"},
     {"slurm"},
     {"drive"},
     {"coast", "quicklook", "probe", "doctor", "lab"},
