@@ -42,6 +42,7 @@ LAYERS = (
         "work",
         "run",
     },
+    {"inventory"},
     {"slurm"},
     {"drive"},
     {"coast", "quicklook", "probe", "doctor", "lab"},
