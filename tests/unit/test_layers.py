@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 LAYERS = (
     {"errors", "cache"},
     {"walltime"},
-    {"schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
+    {"amount", "schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
     {"storage"},
     {"offer", "task", "campaign", "recipe", "sampling", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
@@ -28,6 +28,8 @@ LAYERS = (
         "brdf",
         "atmosphere",
         "sixs",
+        "seaice",
+        "tiepoints",
         "granule",
         "inputs",
         "prose",
