@@ -79,10 +79,17 @@ class Driver:
         if self.desk.course.cancelled:
             self.stop_asked = "cancelled"
             return True
-        left = bool(self.desk.running) or ((self.desk.queue or self.desk.held) and not self.desk.course.paused)
-        if not left:
-            self.stop_asked = "paused" if self.desk.queue or self.desk.held else "done"
-        return not left
+        if self._is_left():
+            return False
+        self._hear_verbs()  # somebody may have asked for more since the last look
+        if self.desk.course.cancelled or self._is_left():
+            return self._is_over()
+        self.stop_asked = "paused" if self.desk.queue or self.desk.held else "done"
+        return True
+
+    def _is_left(self) -> bool:
+        """Whether anything is under way, or could be."""
+        return bool(self.desk.running) or bool((self.desk.queue or self.desk.held) and not self.desk.course.paused)
 
     def _wait(self) -> None:
         """Wait for launches to end, for as long as there is nothing else to do."""

@@ -75,8 +75,11 @@ class Endings:
         if launch.step_state is None:
             cluster = slurm.Cluster(name=site.scheduler.cluster, timeout_s=STEP_S)
             launch.step_state = slurm.step_state(cluster, launch.job, launch.step)
-        if launch.step_state == "CANCELLED" and not cancelled_from_outside(ending.log):
+        cancelled = cancelled_from_outside(ending.log)
+        if launch.step_state == "CANCELLED" and not cancelled:
             return ending
+        if not launch.step_state and cancelled:
+            return replace(ending, state="CANCELLED")  # accounts come seconds later; srun has said it already
         return replace(ending, state=launch.step_state or ending.state)
 
     def _put_back(self, task: Task) -> None:
