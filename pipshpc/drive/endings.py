@@ -36,6 +36,8 @@ class Endings:
         for task in left:
             files = files_of(self.desk.prepared.folder, task)
             note, beat = read_note(files["failed"], Failure), read_note(files["progress"], Beat)
+            if beat is not None and not launch.heard:
+                launch.meet(beat)  # it ended before anybody looked
             if note is None and (reached or (beat is None and launch.heard)):
                 # The launch ended before it came to this task.
                 self._put_back(task)
