@@ -1,5 +1,6 @@
 """Vegetation from reflectances: point functions of reflectances and indices (1)."""
 
+from cext.roughness cimport is_between
 from cext.vecmath cimport real, at_least, at_most, fabs, log, ratio, where
 
 
@@ -41,3 +42,19 @@ cdef inline real lai_cover(real fveg, real extinction) noexcept nogil:
     """Leaf area index that leaves the gap 1 - fveg by Beer's law; 0 to 10 (at extinction 0.5)."""
     cdef real cover = at_most(at_least(fveg, 0.0), 0.99326205)
     return ratio(-log(1.0 - cover), extinction)
+
+
+cdef inline real fapar_ratio(
+        real ndvi, real landtype, real sr_min, real broad_ever, real broad_fall, real needle, real low) noexcept nogil:
+    """Absorbed share of light, linear in the simple ratio between bare soil and the full canopy of the class."""
+    cdef real seen = at_most(at_least(ndvi, 0.0), 0.98)
+    cdef real leafy = where(landtype < 2.5, broad_ever, where(landtype < 3.5, needle, broad_fall))
+    cdef real trees = where(landtype < 1.5, needle, leafy)
+    cdef real full = where(is_between(landtype, 1.0, 5.0) > 0.5, trees, low)
+    cdef real simple = ratio(1.0 + seen, 1.0 - seen)
+    return at_most(at_least(ratio(simple - sr_min, full - sr_min), 0.0), 0.95)
+
+
+cdef inline real fapar_savi(real ndvi) noexcept nogil:
+    """Absorbed share of light from the index, by way of SAVI; Fisher et al. (2008), as PT-JPL takes it."""
+    return at_most(at_least(1.3632 * (0.45 * ndvi + 0.132) - 0.048, 0.0), 1.0)
