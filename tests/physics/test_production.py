@@ -36,10 +36,10 @@ def test_upkeep_of_the_official_code(days, float64):
     assert np.allclose(GRAM * net, v["psn_net"], atol=1e-6)
 
 
-def season(n=12, kinds=tuple(IGBP.values())):
+def season(n=12):
     """A year of weather and leaves, (365, n)."""
     wave = np.cos(2 * np.pi * (YEAR[:, None] - 200) / 365)
-    kind = np.resize(np.array(kinds, float), n) + 0 * wave
+    kind = np.resize(np.array(list(IGBP.values()), float), n) + 0 * wave
     green = 0.5 + 0.4 * wave + 0.01 * np.arange(n)
     tas = 285 + 12 * wave + np.linspace(-5, 5, n)
     x = {"fapar": 0.9 * green, "tasmin": tas - 6, "vpd": 700 + 300 * wave, "rsds": 180 + 120 * wave}
