@@ -28,7 +28,8 @@ cdef inline real drought_class(
 
 
 cdef inline real crop_yield(
-        real npp, real landtype, real harvest_index, real above, real carbon, real moisture, real mosaic) noexcept nogil:
+        real npp, real landtype, real harvest_index, real above, real carbon, real moisture,
+        real mosaic) noexcept nogil:
     """Harvest of a year, kg m-2 as it is weighed, from its net production; crops and half of the mosaics."""
     cdef real crops = is_class(landtype, 12.0) + mosaic * is_class(landtype, 14.0)
     cdef real dry = ratio(at_least(npp, 0.0) * above * harvest_index, carbon)
