@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heappop
 from queue import Empty
 from typing import Any
@@ -144,7 +145,7 @@ class Driver:
         """Plan again from the campaign file, as somebody asked; what runs goes on."""
         self.replans = self.desk.course.replans
         try:
-            prepared = prepare(self.desk.prepared.path)
+            prepared = replace(prepare(self.desk.prepared.path), stack=self.desk.prepared.stack)
         except PipshpcError as error:
             # The campaign as it was is still good; who asked learns of it from the journal.
             self.desk.write("not planned again", reason=str(error))

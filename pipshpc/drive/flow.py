@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN
 from pipshpc.drive.diary import Diary
@@ -13,6 +14,7 @@ from pipshpc.drive.engine import Engine, Shape, need_engine_programs
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.launches import files_of
 from pipshpc.drive.prepare import Prepared, check_space, output_folder, prepare, write_plan
+from pipshpc.drive.software import pinned_stack, stated_stack
 from pipshpc.drive.takeover import block_key, driver_lock, remove_leftovers, take_over
 from pipshpc.errors import PipshpcError, SiteError
 from pipshpc.notes import Beat, read_note
@@ -78,6 +80,7 @@ class _Campaign:
         site = {"site": prepared.site.name, "cluster": prepared.site.scheduler.cluster}
         sizes = {"tasks": len(prepared.tasks), "pending": len(prepared.pending)}
         self.write("driver started", campaign=str(prepared.path), **describe(), **site, **sizes)
+        self._pin_stack()
         pending = {t.id for t in prepared.pending}
         for task in prepared.tasks:
             if task.id not in pending and course.task(task.id).state != COMPLETED:
@@ -87,6 +90,15 @@ class _Campaign:
         if again and (course.paused or course.cancelled):
             self.write("resume", by="driver")
         remove_leftovers(prepared.pending)
+
+    def _pin_stack(self) -> None:
+        """Stay with the software that an earlier driver ran with, whatever became the default since."""
+        campaign, site = self.prepared.campaign, self.prepared.site
+        stated = stated_stack(campaign, site)
+        stack = pinned_stack(stated, site, self.course.stacks)
+        if stack and stated not in self.course.stacks:
+            self.write("stack", stated=stated, module=stack)
+        self.prepared = replace(self.prepared, stack=stack)
 
     def _note_lost(self) -> None:
         """Write down how far the tasks were that the driver before had under way."""
@@ -152,8 +164,7 @@ class _Campaign:
         prepared = self.prepared
         cores = [r.ranks * r.threads for r in map(prepared.resources, _one_per_chain(prepared))]
         shape = Shape(least_cores=min(cores, default=1), most_cores=max(cores, default=1))
-        modules = [prepared.campaign.stack] if prepared.campaign.stack else []
-        return Engine(prepared.site, prepared.folder, self.key, shape, modules)
+        return Engine(prepared.site, prepared.folder, self.key, shape, prepared.stack)
 
     def end(self) -> None:
         """Tidy up and say why the driver ends."""

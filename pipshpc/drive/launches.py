@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 from pipshpc.campaign import Resources
 from pipshpc.drive.course import Course, TaskCourse
 from pipshpc.drive.mode import Way
+from pipshpc.drive.software import python_of
 from pipshpc.notes import Beat
 from pipshpc.site import launch_command
 from pipshpc.task import Task
@@ -197,7 +197,7 @@ class Sizes:
 def command_of(prepared: Prepared, launch: Launch) -> list[str]:
     """Return the words that start a launch."""
     files = [str(files_of(prepared.folder, task)["task"]) for task in launch.tasks]
-    argv = [sys.executable, "-m", "pipshpc.run", *files, "--threads", str(launch.threads)]
+    argv = [python_of(prepared.stack), "-m", "pipshpc.run", *files, "--threads", str(launch.threads)]
     argv += ["--notes", "--attempt", f"L{launch.number}"]
     argv += ["--batch-mib", str(launch.batch_mib)] if launch.batch_mib else []
     return launch_command(
