@@ -14,6 +14,7 @@ LAYERS = (
     {"errors", "cache"},
     {"walltime"},
     {"amount", "schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
+    {"stack"},
     {"storage"},
     {"offer", "task", "campaign", "recipe", "sampling", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
@@ -43,6 +44,7 @@ LAYERS = (
         "work",
         "run",
     },
+    {"inventory"},
     {"slurm"},
     {"drive"},
     {"coast", "quicklook", "probe", "doctor", "lab"},
