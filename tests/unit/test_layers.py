@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 LAYERS = (
     {"errors", "cache"},
     {"walltime"},
-    {"schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
+    {"amount", "schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
     {"stack"},
     {"storage"},
     {"offer", "task", "campaign", "recipe", "sampling", "plan"},
@@ -29,6 +29,8 @@ LAYERS = (
         "brdf",
         "atmosphere",
         "sixs",
+        "seaice",
+        "tiepoints",
         "granule",
         "inputs",
         "prose",
