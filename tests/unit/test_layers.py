@@ -36,6 +36,7 @@ LAYERS = (
         "encode",
         "store",
         "catalogue",
+        "record",
         "notes",
         "survey",
         "work",
