@@ -23,3 +23,8 @@ cdef inline real vap_specific_humidity(real huss_in, real ps_in) noexcept nogil:
 cdef inline real vap_relative_humidity(real hurs_in, real tas_in) noexcept nogil:
     """Vapour pressure, Pa, from relative humidity over water (0..1, cut to that range) and air temperature."""
     return rmin(rmax(hurs_in, 0.0), 1.0) * saturation_water(tas_in)
+
+
+cdef inline real vpd_bolton(real tas, real vap) noexcept nogil:
+    """Vapour pressure deficit, Pa; Bolton (1980) eq. 10 for the saturation."""
+    return rmax(saturation_water(tas) - vap, 0.0)

@@ -9,10 +9,13 @@ from parsl.executors import HighThroughputExecutor
 from parsl.launchers import SimpleLauncher
 from parsl.providers import SlurmProvider
 
-from pipshpc.site import choose_partition, launch_command, load_site, setup_lines
+from pipshpc.drive.software import path_lines, python_of
+from pipshpc.site import choose_partition, launch_command, load_site
+from pipshpc.stack.loading import load_lines
 
 RANKS, THREADS, AT_ONCE = 2, 1, 2  # of each task; tasks that share a block
 site, tasks = choose_partition(load_site(sys.argv[1])), sys.argv[2:]
+stack = [site.stack] if site.stack else []
 provider = SlurmProvider(
     partition=site.scheduler.partition,
     account=site.scheduler.account or None,
@@ -20,7 +23,7 @@ provider = SlurmProvider(
     max_blocks=site.scheduler.max_nodes // site.scheduler.block_nodes,
     walltime=site.scheduler.time or "01:00:00",
     scheduler_options="\n".join(f"#SBATCH {word}" for word in ["--no-requeue", *site.scheduler.options]),
-    worker_init="\n".join([*setup_lines(site), f"export PATH={shlex.quote(sys.exec_prefix)}/bin:$PATH"]),
+    worker_init="\n".join([*load_lines(site, stack), path_lines("".join(stack))]),
     launcher=SimpleLauncher(),  # one pool of workers for the whole block; srun places the ranks
 )
 
@@ -33,7 +36,7 @@ def run_words(words, stdout, stderr):
 
 def words_of(task):
     """Return the command line that makes a task."""
-    argv = [sys.executable, "-m", "pipshpc.run", task, "--threads", str(THREADS)]
+    argv = [python_of(site.stack), "-m", "pipshpc.run", task, "--threads", str(THREADS)]
     return shlex.join(launch_command(site, RANKS, THREADS, argv, nodes=1))
 
 

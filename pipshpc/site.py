@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -125,7 +124,10 @@ class Site(Record, frozen=True):
     `cores` and `memory_gib` are those of one node; "all" means what the
     machine that reads the file has. `scratch` is a folder for files that may
     be lost; ``${NAME}`` and ``${NAME:-otherwise}`` in it stand for environment
-    variables. `modules` are loaded in every job, in their order.
+    variables. `modules` are loaded in every job, in their order, and after them
+    `stack`, the module of the software, where a campaign names no other. They
+    are looked for in the folders of `modulepath` first. `module_init` is the
+    file that defines the command ``module``, where login shells lack it.
     `environment` is set for every rank, `root_environment` only where the
     user is root.
     """
@@ -139,6 +141,9 @@ class Site(Record, frozen=True):
     scratch: str = "/tmp"
     storage: Storage = Storage()
     modules: list[str] = []
+    modulepath: list[str] = []
+    module_init: str = ""
+    stack: str = ""
     environment: dict[str, str] = {}
     root_environment: dict[str, str] = {}
 
@@ -284,17 +289,6 @@ def launch_environment(site: Site, threads: int, uid: int | None = None) -> dict
     # Numeric libraries would otherwise start a thread per core in every rank.
     threading = {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return {**threading, **site.environment, **(site.root_environment if uid == 0 else {})}
-
-
-def setup_lines(site: Site, modules: Sequence[str] = ()) -> list[str]:
-    """Return the shell lines that load the modules of a site, and further ones, at the start of a job.
-
-    A job that cannot load one ends with exit code 4.
-    """
-    wanted = [*site.modules, *modules]
-    # Only login shells know `module`.
-    known = ["type module >/dev/null 2>&1 || . /etc/profile"] if wanted else []
-    return known + [f"module load {shlex.quote(module)} || exit 4" for module in wanted]
 
 
 def _check(site: Site, path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from pipshpc.campaign import Campaign, load_campaign
+from pipshpc.drive.software import path_lines, pinned_stack, python_of, stated_stack
 from pipshpc.drive.takeover import driver_alive
 from pipshpc.errors import OutputError, SiteError
 from pipshpc.site import Site, list_sites, load_site
@@ -121,9 +121,9 @@ def _replace(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def drive_command(place: Place) -> list[str]:
-    """Return the words that run a driver in the foreground."""
-    return [sys.executable, "-m", "pipshpc", "campaign", "drive", str(place.folder)]
+def drive_command(place: Place, stack: str = "") -> list[str]:
+    """Return the words that run a driver in the foreground, by the Python of a stack where one is loaded."""
+    return [python_of(stack), "-m", "pipshpc", "campaign", "drive", str(place.folder)]
 
 
 def start_driver(place: Place, by: str, here: bool = False) -> Started:
@@ -191,7 +191,7 @@ def driver_job(place: Place, site: Site, number: int, stack: str = "") -> tuple[
     """
     own = site.scheduler.driver
     job = Job(
-        command=drive_command(place),
+        command=drive_command(place, stack),
         name="pipshpc-driver",
         nodes=1,
         cpus_per_task=own.cores,
@@ -205,8 +205,8 @@ def driver_job(place: Place, site: Site, number: int, stack: str = "") -> tuple[
         requeue=True,
         output=str(place.folder / "driver.log"),
         modules=[stack] if stack else [],
-        environment={"PYTHONPATH": _python_path()},
-        setup=[f"cd {_quoted(place.folder)}"],
+        environment={} if stack else {"PYTHONPATH": _python_path()},
+        setup=[*([path_lines(stack)] if stack else []), f"cd {_quoted(place.folder)}"],
         launch=False,
     )
     return sbatch_text(site, job), job.comment
@@ -226,7 +226,8 @@ def job_key(place: Place, number: int) -> str:
 def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
     """Submit the driver as a job, unless one of it is waiting or running."""
     cluster = Cluster(name=site.scheduler.cluster)
-    wanted = [e for e in read_lines(place.folder / "journal.jsonl") if e.get("event") == "driver wanted"]
+    events = read_lines(place.folder / "journal.jsonl")
+    wanted = [e for e in events if e.get("event") == "driver wanted"]
     jobs = [str(e["number"]) for e in wanted if e.get("how") == "job"]
     if jobs:
         state = poll(cluster, jobs[-1:])[jobs[-1]]
@@ -239,7 +240,9 @@ def _start_job(place: Place, site: Site, changed: bool, by: str) -> Started:
                 place.journal.write("replan", by=by)
             text = f"the driver is job {jobs[-1]} already ({state.state}{_because(state.reason)})"
             return Started("queued", jobs[-1], changed, text)
-    text, key = driver_job(place, site, len(jobs) + 1, load_campaign(place.copy).stack)
+    pinned = {str(e["stated"]): str(e["module"]) for e in events if e.get("event") == "stack"}
+    stack = pinned_stack(stated_stack(load_campaign(place.copy), site), site, pinned)
+    text, key = driver_job(place, site, len(jobs) + 1, stack)
     job = submit(cluster, text, key)
     place.journal.write("driver wanted", how="job", number=job, by=by)
     said = f"driver submitted as job {job}; what it says goes to {place.folder / 'driver.log'}"

@@ -12,7 +12,8 @@ from parsl.providers.base import ExecutionProvider
 
 from pipshpc import slurm
 from pipshpc.drive.jobs import Jobs
-from pipshpc.drive.worker import BLOCK_END, PATHS
+from pipshpc.drive.software import path_lines
+from pipshpc.drive.worker import BLOCK_END
 from pipshpc.errors import SiteError
 from pipshpc.site import Site
 
@@ -34,13 +35,13 @@ class SlurmBlocks(ExecutionProvider):
     site : the cluster, in the partition that the campaign chose
     jobs : the campaign's jobs
     folder : for the jobs' output
-    modules : loaded after those of the site
+    stack : module of the software, loaded after those of the site
     """
 
-    def __init__(self, site: Site, jobs: Jobs, folder: Path, modules: Sequence[str] = ()) -> None:
+    def __init__(self, site: Site, jobs: Jobs, folder: Path, stack: str = "") -> None:
         scheduler = site.scheduler
         self.site, self.jobs, self.folder = site, jobs, folder
-        self.modules = [*site.modules, *modules]
+        self.stack = stack
         self.nodes_per_block = scheduler.block_nodes
         self.init_blocks = self.min_blocks = 0
         self.max_blocks = max(1, scheduler.max_nodes // scheduler.block_nodes)
@@ -109,10 +110,10 @@ class SlurmBlocks(ExecutionProvider):
             output=str(self.folder / "block-%j.log"),
             exclude=",".join(excluded),
             options=["--exclusive"] if site.scheduler.exclusive else [],
-            modules=self.modules,
+            modules=[self.stack] if self.stack else [],
             setup=[
                 *([f"export {BLOCK_END}=$(($(date +%s) + {time_s}))"] if time_s else []),
-                PATHS,
+                path_lines(self.stack),
             ],
             launch=False,
         )

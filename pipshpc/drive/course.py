@@ -76,6 +76,7 @@ class Course:
     why_waiting: str = ""  # of the first of them
     forecasts: list[tuple[float, float]] = field(default_factory=list)  # (when, seconds left as then foretold)
     finished: float = 0.0  # when the last driver found nothing left to do
+    stacks: dict[str, str] = field(default_factory=dict)  # module as stated -> with version and digest
 
     def task(self, name: str) -> TaskCourse:
         """Return the course of a task, new where it was not heard of."""
@@ -213,6 +214,10 @@ def _retry(course: Course, event: Event) -> None:
             course.tasks[task.id] = TaskCourse(task.id)
 
 
+def _stack(course: Course, event: Event) -> None:
+    course.stacks[str(event["stated"])] = str(event["module"])
+
+
 def _replan(course: Course, _: Event) -> None:
     course.replans += 1
 
@@ -237,6 +242,7 @@ _STEPS = {
     "resume": _resume,
     "cancel": _cancel,
     "retry": _retry,
+    "stack": _stack,
     "extend": _replan,
     "replan": _replan,
 }

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class Engine:
     folder : for Parsl's own files; on a cluster all nodes see it
     key : begins the comment of all Slurm jobs that are started, to find them again
     shape : what the launches look like
-    modules : what the jobs load besides the site's
+    stack : module of the software that the jobs load; empty: they run with what the driver runs with
     runner : what a worker calls for each launch
     """
 
@@ -59,11 +59,11 @@ class Engine:
         folder: Path,
         key: str,
         shape: Shape,
-        modules: Sequence[str] = (),
+        stack: str = "",
         runner: Callable[..., Outcome] = launch,
     ) -> None:
         self.site, self.folder, self.shape, self._runner = site, folder, shape, runner
-        self._key, self._modules = key, modules
+        self._key, self._stack = key, stack
         self.block_cores = site.core_count * site.scheduler.block_nodes
         self.jobs: Jobs | None = None
         self._pilots: SlurmBlocks | None = None
@@ -147,8 +147,8 @@ class Engine:
 
         self.jobs = Jobs(self.site, self._key)
         self._crowding = Crowding(self.jobs)
-        self._pilots = SlurmBlocks(self.site, self.jobs, self.folder, self._modules)
-        self._single = SingleJobs(self.site, self.jobs, self._modules)
+        self._pilots = SlurmBlocks(self.site, self.jobs, self.folder, self._stack)
+        self._single = SingleJobs(self.site, self.jobs, self._stack)
         return self._pilots
 
     @property

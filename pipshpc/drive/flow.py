@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
-from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, fold
-from pipshpc.drive.driver import Driver, EngineLost, Status, describe
+from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN
+from pipshpc.drive.diary import Diary
+from pipshpc.drive.driver import Desk, Driver, EngineLost, Status, describe
 from pipshpc.drive.engine import Engine, Shape, need_engine_programs
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.launches import files_of
 from pipshpc.drive.prepare import Prepared, check_space, output_folder, prepare, write_plan
+from pipshpc.drive.software import pinned_stack, stated_stack
 from pipshpc.drive.takeover import block_key, driver_lock, remove_leftovers, take_over
 from pipshpc.errors import PipshpcError, SiteError
 from pipshpc.notes import Beat, read_note
@@ -50,8 +52,8 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
     with driver_lock(prepared.folder):
         for name in ("tasks", "launches", "parsl"):
             (prepared.folder / name).mkdir(parents=True, exist_ok=True)
-        journal = Journal(prepared.folder / "journal.jsonl")
-        driven = _Campaign(prepared, journal, status, watch or (lambda _: None))
+        diary = Diary(Journal(prepared.folder / "journal.jsonl"))
+        driven = _Campaign(prepared, diary, status, watch or (lambda _: None))
         driven.begin(again)
         driven.drive()
         driven.end()
@@ -61,9 +63,9 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
 class _Campaign:
     """A driver's life: take over, drive, tidy up."""
 
-    def __init__(self, prepared: Prepared, journal: Journal, status: Status, watch: Callable[[Status], None]) -> None:
-        self.prepared, self.journal, self.status, self.watch = prepared, journal, status, watch
-        self.course = fold(journal.news())
+    def __init__(self, prepared: Prepared, diary: Diary, status: Status, watch: Callable[[Status], None]) -> None:
+        self.prepared, self.diary, self.status, self.watch = prepared, diary, status, watch
+        self.course, self.write = diary.course, diary.write
         self.key = block_key(prepared.campaign.campaign, prepared.folder)
         self.why = "done"
 
@@ -78,6 +80,7 @@ class _Campaign:
         site = {"site": prepared.site.name, "cluster": prepared.site.scheduler.cluster}
         sizes = {"tasks": len(prepared.tasks), "pending": len(prepared.pending)}
         self.write("driver started", campaign=str(prepared.path), **describe(), **site, **sizes)
+        self._pin_stack()
         pending = {t.id for t in prepared.pending}
         for task in prepared.tasks:
             if task.id not in pending and course.task(task.id).state != COMPLETED:
@@ -87,6 +90,15 @@ class _Campaign:
         if again and (course.paused or course.cancelled):
             self.write("resume", by="driver")
         remove_leftovers(prepared.pending)
+
+    def _pin_stack(self) -> None:
+        """Stay with the software that an earlier driver ran with, whatever became the default since."""
+        campaign, site = self.prepared.campaign, self.prepared.site
+        stated = stated_stack(campaign, site)
+        stack = pinned_stack(stated, site, self.course.stacks)
+        if stack and stated not in self.course.stacks:
+            self.write("stack", stated=stated, module=stack)
+        self.prepared = replace(self.prepared, stack=stack)
 
     def _note_lost(self) -> None:
         """Write down how far the tasks were that the driver before had under way."""
@@ -119,7 +131,7 @@ class _Campaign:
                 with _told_to_stop() as told:
                     engine.start()
                     self.write("interchange started", pid=engine.interchange, host=describe()["host"])
-                    driver = Driver(prepared, engine, self.journal, course, self.status, self.watch)
+                    driver = Driver(Desk(prepared, engine, self.diary, self.status), self.watch)
                     told.append(lambda why, driver=driver: setattr(driver, "stop_asked", why))  # type: ignore[misc]
                     driver.run()
                     self.why = driver.stop_asked
@@ -152,19 +164,13 @@ class _Campaign:
         prepared = self.prepared
         cores = [r.ranks * r.threads for r in map(prepared.resources, _one_per_chain(prepared))]
         shape = Shape(least_cores=min(cores, default=1), most_cores=max(cores, default=1))
-        modules = [prepared.campaign.stack] if prepared.campaign.stack else []
-        return Engine(prepared.site, prepared.folder, self.key, shape, modules)
+        return Engine(prepared.site, prepared.folder, self.key, shape, prepared.stack)
 
     def end(self) -> None:
         """Tidy up and say why the driver ends."""
         done = [t for t in self.prepared.tasks if self.course.task(t.id).state == COMPLETED]
         remove_leftovers([], done)
         self.write("driver ended", done=self.status.done, failed=len(self.status.failed), why=self.why)
-
-    def write(self, event: str, **facts: object) -> None:
-        """Write an event and take it into the course."""
-        self.journal.write(event, **facts)
-        fold([{"time": time.time(), "event": event, **facts}], self.course)
 
 
 def _one_per_chain(prepared: Prepared) -> list[Task]:

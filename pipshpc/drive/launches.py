@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,8 @@ import msgspec
 from pipshpc.campaign import Resources
 from pipshpc.drive.course import Course, TaskCourse
 from pipshpc.drive.mode import Way
+from pipshpc.drive.software import python_of
+from pipshpc.notes import Beat
 from pipshpc.site import launch_command
 from pipshpc.task import Task
 
@@ -61,6 +62,11 @@ class Launch:
     def cores(self) -> int:
         """Cores that it takes."""
         return self.ranks * self.threads
+
+    def meet(self, beat: Beat) -> None:
+        """Learn from a heartbeat where it runs."""
+        self.heard = True
+        self.job, self.step, self.nodes_used = beat.job, beat.step, beat.nodes or beat.host
 
 
 @dataclass
@@ -191,7 +197,7 @@ class Sizes:
 def command_of(prepared: Prepared, launch: Launch) -> list[str]:
     """Return the words that start a launch."""
     files = [str(files_of(prepared.folder, task)["task"]) for task in launch.tasks]
-    argv = [sys.executable, "-m", "pipshpc.run", *files, "--threads", str(launch.threads)]
+    argv = [python_of(prepared.stack), "-m", "pipshpc.run", *files, "--threads", str(launch.threads)]
     argv += ["--notes", "--attempt", f"L{launch.number}"]
     argv += ["--batch-mib", str(launch.batch_mib)] if launch.batch_mib else []
     return launch_command(

@@ -14,6 +14,7 @@ import msgspec
 
 from pipshpc import catalogue
 from pipshpc.campaign import Campaign, Chain, Resources, load_campaign
+from pipshpc.drive.software import pinned_stack, stated_stack
 from pipshpc.errors import OutputError
 from pipshpc.plan import Plan, Planned, Waiting, plan_ready
 from pipshpc.site import Site, choose_partition, load_site
@@ -36,6 +37,7 @@ class Prepared:
     chain_of: dict[str, int] = field(default_factory=dict)  # task id -> index of its chain; absent: the first
     planned: list[Planned] = field(default_factory=list)  # one for each task
     waiting: list[Waiting] = field(default_factory=list)  # days of a cycling campaign whose input is not there
+    stack: str = ""  # module that the jobs load; empty: they run with what the driver runs with
 
     def chain(self, task: Task) -> Chain:
         """Return the chain that a task belongs to."""
@@ -66,11 +68,13 @@ def prepare(path: str | Path) -> Prepared:
     placed = msgspec.structs.replace(campaign, output=str(output_folder(campaign)))
     offer = survey(placed, path.parent)
     waiting: list[Waiting] = []
+    whole: Plan | None = None
     if campaign.cycle is not None:
         ready, waiting = plan_ready(placed, offer, str(path.parent), datetime.now(UTC))
+        whole = Plan(placed, offer, str(path.parent)) if ready else None
     else:
-        ready = list(Plan(placed, offer, str(path.parent)))
-    whole = Plan(placed, offer, str(path.parent)) if ready else None
+        whole = Plan(placed, offer, str(path.parent))
+        ready = list(whole)
     tasks = [task for _, task in ready]
     return Prepared(
         path=path,
@@ -82,6 +86,7 @@ def prepare(path: str | Path) -> Prepared:
         chain_of={task.id: chain for chain, task in ready if chain},
         planned=[whole.describe(chain, task) for chain, task in ready] if whole else [],
         waiting=waiting,
+        stack=pinned_stack(stated_stack(campaign, site), site),
     )
 
 

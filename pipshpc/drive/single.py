@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipshpc import slurm
 from pipshpc.drive.jobs import Block, Jobs
-from pipshpc.drive.worker import LAUNCHED, PATHS, Outcome
+from pipshpc.drive.software import path_lines
+from pipshpc.drive.worker import LAUNCHED, Outcome
 from pipshpc.site import Site
 
 JOB_NAME = "pipshpc-launch"
@@ -42,11 +43,11 @@ class SingleJobs:
     ----------
     site : the cluster, in the partition that the campaign chose
     jobs : the campaign's jobs; whoever calls their `poll` lets those go on that wait here
-    modules : loaded after those of the site
+    stack : module of the software, loaded after those of the site
     """
 
-    def __init__(self, site: Site, jobs: Jobs, modules: Sequence[str] = ()) -> None:
-        self.site, self.jobs, self.modules = site, jobs, list(modules)
+    def __init__(self, site: Site, jobs: Jobs, stack: str = "") -> None:
+        self.site, self.jobs, self.stack = site, jobs, stack
         self.stopping = False
 
     def run(self, ask: Ask) -> Outcome:
@@ -115,8 +116,8 @@ class SingleJobs:
             output=str(ask.log),
             exclude=",".join(excluded),
             options=options,
-            modules=self.modules,
-            setup=[PATHS, f"export {LAUNCHED}=$(date +%s.%N)"],
+            modules=[self.stack] if self.stack else [],
+            setup=[path_lines(self.stack), f"export {LAUNCHED}=$(date +%s.%N)"],
             launch=False,
         )
         return slurm.sbatch_text(site, job)

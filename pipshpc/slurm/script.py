@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipshpc.errors import SpecError
-from pipshpc.site import Site, choose_partition, launch_command, setup_lines
+from pipshpc.site import Site, choose_partition, launch_command
 from pipshpc.slurm.state import JOB_ID
+from pipshpc.stack.loading import load_lines
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=@+-]{0,199}")
 
@@ -83,7 +84,7 @@ def sbatch_text(site: Site, job: Job, uid: int | None = None) -> str:
     # A job that is started again must not wipe out what it said before.
     lines += ["#SBATCH --open-mode=append"] if job.output else []
     lines += [f"#SBATCH {option}" for option in (*own.options, *job.options)]
-    body = ["set -e", *setup_lines(site, job.modules)]
+    body = ["set -e", *load_lines(site, job.modules)]
     body += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
     body += job.setup
     words = list(job.command)

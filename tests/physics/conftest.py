@@ -56,7 +56,7 @@ def float64(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
     kernels = []
     for key, (result, arguments) in generate.read_signatures(ROOT / "cext").items():
         family, name = key.split(".")
-        if family in ("turbulence", "roughness", "flux", "evaporation", "ocean", "soil", "tseb"):
+        if family in ("turbulence", "roughness", "flux", "evaporation", "ocean", "soil", "tseb", "npp"):
             rows = tuple(n for kind, n in arguments if kind == "real")
             outputs = tuple(n for kind, n in arguments if kind == "real*")
             if (result == "real" or outputs) and not set(outputs) & {"now", "transfer", "tair"}:  # those are read, too

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 LAYERS = (
     {"errors", "cache"},
     {"walltime"},
-    {"schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
+    {"amount", "schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
+    {"stack"},
     {"storage"},
     {"offer", "task", "campaign", "recipe", "sampling", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
@@ -28,6 +29,8 @@ LAYERS = (
         "brdf",
         "atmosphere",
         "sixs",
+        "seaice",
+        "tiepoints",
         "granule",
         "inputs",
         "prose",

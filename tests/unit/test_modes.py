@@ -82,7 +82,7 @@ def test_what_is_done_already_is_not_counted(tmp_path):
 def single(folder, **changes):
     jobs = Jobs(SITE, "pipshpc:c:1")
     ask = Ask(7, ["env", "srun", "x"], folder / "7.log", **{"ranks": 4, "threads": 1, **changes})
-    return SingleJobs(SITE, jobs, ["stack/1"]), jobs, ask
+    return SingleJobs(SITE, jobs, "stack/1"), jobs, ask
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Sites: the files, their errors, and the command lines made from them."""
 
-import subprocess
-
 import pytest
 
 from pipshpc.errors import SpecError
@@ -14,7 +12,6 @@ from pipshpc.site import (
     launch_environment,
     list_sites,
     load_site,
-    setup_lines,
 )
 from pipshpc.walltime import read_walltime
 
@@ -230,23 +227,6 @@ def test_walltimes_are_read_as_slurm_reads_them(text, seconds):
 def test_other_times_are_refused(text):
     with pytest.raises(SpecError, match="found time"):
         read_walltime(text)
-
-
-def run_lines(lines, tmp_path, before=""):
-    script = "\n".join(["set -e", before, *lines, "echo loaded $LOADED"])
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
-
-
-def test_modules_are_loaded_in_their_order_or_the_job_ends(shared_site, tmp_path):
-    lines = setup_lines(shared_site, ["stack"])
-    loads = 'module() { [ "$2" != "$BROKEN" ] && LOADED="$LOADED $2"; }'
-    assert run_lines(lines, tmp_path, loads).stdout == "loaded python/3.12 openmpi stack\n"
-    broken = run_lines(lines, tmp_path, f"BROKEN=openmpi; {loads}")
-    assert (broken.returncode, broken.stdout) == (4, "")
-
-
-def test_without_modules_nothing_is_loaded(box):
-    assert setup_lines(box) == []
 
 
 @pytest.mark.parametrize("name", ["lab", "large_lustre", "large_infiniband"])

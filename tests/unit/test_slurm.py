@@ -28,6 +28,7 @@ from pipshpc.slurm import (
     sbatch_text,
     submit,
 )
+from pipshpc.stack.loading import load_lines
 
 SITE = parse_yaml(
     'name: "big"\ncores: 128\nmemory_gib: 224\n'
@@ -108,9 +109,7 @@ def test_the_text_says_what_was_asked_and_the_site_fills_in_the_rest():
         "#SBATCH --exclusive",
         "",
         "set -e",
-        "type module >/dev/null 2>&1 || . /etc/profile",
-        "module load python/3.11 || exit 4",
-        "module load openmpi || exit 4",
+        *load_lines(SITE, ["python/3.11", "openmpi"]),
         "export A='b c'",
         "ulimit -c 0",
         "exec env -u SLURM_NTASKS_PER_NODE OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
@@ -225,6 +224,7 @@ def run_(state, code=None):
         (None, ["NODE_FAIL"], "no answer", UNKNOWN),  # it may be running again
         (None, ["PREEMPTED"], "no answer", UNKNOWN),
         (None, ["RUNNING"], "no answer", "RUNNING"),
+        (None, ["PENDING"], "no answer", UNKNOWN),  # it may have started
         (None, ["RUNNING"], "", UNKNOWN),  # squeue answered, and does not know it
         (None, ["REQUEUED"], "", UNKNOWN),
         (None, [], "", UNKNOWN),

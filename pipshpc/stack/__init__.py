@@ -1,0 +1,1 @@
+"""Software stacks: declared, deployed, proven, and loaded as modules."""
