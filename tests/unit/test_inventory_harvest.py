@@ -44,7 +44,9 @@ def write_mtl(folder, stem="LC08_L1TP_042034_20170616_20170629_01_T1"):
     lines = ["GROUP = L1_METADATA_FILE", f'LANDSAT_PRODUCT_ID = "{stem}"', 'SPACECRAFT_ID = "LANDSAT_8"']
     lines += ['SENSOR_ID = "OLI_TIRS"', "DATE_ACQUIRED = 2017-06-16", 'SCENE_CENTER_TIME = "18:33:44.1234560Z"']
     lines += ["CLOUD_COVER = 12.50", "IMAGE_QUALITY_OLI = 5"]
-    lines += [f"CORNER_{c}_{n}_PRODUCT = {v}" for c, p in corners.items() for n, v in zip(("LON", "LAT"), p)]
+    lines += [
+        f"CORNER_{c}_{n}_PRODUCT = {v}" for c, p in corners.items() for n, v in zip(("LON", "LAT"), p, strict=True)
+    ]
     (folder / f"{stem}_MTL.txt").write_text("\n".join(lines) + "\nEND_GROUP = L1_METADATA_FILE\nEND\n")
     write_tiff(folder / f"{stem}_B2.TIF")
 
@@ -219,7 +221,7 @@ times = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.ju
 @settings(max_examples=100, deadline=None)
 @given(
     ident=texts.filter(bool),
-    words=st.fixed_dictionaries({n: texts for n in ("collection", "product", "grid", "sensor", "quality", "recipe")}),
+    words=st.fixed_dictionaries(dict.fromkeys(("collection", "product", "grid", "sensor", "quality", "recipe"), texts)),
     box=st.none() | st.sampled_from([(-180.0, -90.0, 180.0, 90.0), (170.0, -5.0, -170.0, 5.0), (1.5, 2.0, 3.0, 4.0)]),
     span=st.none() | st.tuples(times, times).map(sorted),
     kind=st.sampled_from(["source", "interim", "product"]),
