@@ -39,6 +39,7 @@ LAYERS = (
         "encode",
         "store",
         "catalogue",
+        "record",
         "notes",
         "survey",
         "work",
