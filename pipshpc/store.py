@@ -329,12 +329,17 @@ def _global_attributes(task: Task, card: Card) -> dict[str, str]:
     }
 
 
+STACK = {"stack": "PIPSHPC_STACK", "stack_digest": "PIPSHPC_STACK_DIGEST"}
+
+
 def lineage(task: Task) -> dict[str, object]:
     """Return where a task's results come from: cards, choices, inputs and kernels, each with version or digest."""
     return {
         "task": task.id,
         "pipshpc": __version__,
         "kernels": task.kernels,
+        # Of the software stack that is loaded as a module, where one is.
+        **{key: os.environ[name] for key, name in STACK.items() if name in os.environ},
         "forcing": {"title": task.forcing_title, "identity": task.forcing_identity, "hold": task.forcing.hold},
         "statics": task.statics,
         "cards": {name: card["version"] for name, card in task.cards.items()},
