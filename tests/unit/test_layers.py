@@ -41,6 +41,7 @@ LAYERS = (
         "encode",
         "store",
         "catalogue",
+        "record",
         "notes",
         "survey",
         "work",
