@@ -151,6 +151,7 @@ class Run:
                 argv = ["bash", "-c", calls, "trace", *argv]
             words = launch_command(site, self.ranks, 1, argv, nodes=NODES)
             lines += ["export PIPSHPC_LAUNCHED=$(date +%s.%N)", shlex.join(words)]
+        lines.append(f"date +%s.%N >{self.folder}/end")
         script = self.folder / "starts.sh"
         script.write_text("\n".join(lines) + "\n")
         job = Job(
@@ -168,12 +169,17 @@ class Run:
         text = sbatch_text(site, job)
         begin = text.replace("\nset -e\n", f"\nset -e\ndate +%s.%N >{self.folder}/job\n", 1)
         (self.folder / "job.sbatch").write_text(begin)
-        words = ["sbatch", "--wait", str(self.folder / "job.sbatch")]
-        done = subprocess.run(words, env=self.environ, cwd="/", capture_output=True, text=True, check=False)
-        log = self.folder / "job.log"
-        said = log.read_text() if log.exists() else ""
-        if done.returncode or "warning: " in said:  # a warning: the copy did not arrive, and the shared tree was used
-            raise RuntimeError(f"{done.stderr}{said}")
+        number = self._call("sbatch", "--parsable", str(self.folder / "job.sbatch"))
+        while self._call("squeue", "--noheader", f"--jobs={number}"):
+            time.sleep(0.5)
+        said = (self.folder / "job.log").read_text()
+        # A warning: the copy did not arrive, and the shared tree was used.
+        if "warning: " in said or not (self.folder / "end").exists():
+            raise RuntimeError(said)
+
+    def _call(self, *words: str) -> str:
+        done = subprocess.run(words, env=self.environ, cwd="/", capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
     def _task(self, number: int) -> Path:
         path = self.folder / str(number) / "task.json"

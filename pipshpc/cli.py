@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, inventory, packing, runs
+from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, inventory, runs
 from pipshpc.commands.products import products_app
 from pipshpc.commands.writing import OPTIONS
 from pipshpc.errors import PipshpcError
@@ -26,7 +26,6 @@ for commands in (runs, campaign_acts, files, inventory):
 assert campaign_steers  # its commands are in the group
 app.add_typer(campaign_app.campaign_app, name="campaign")
 app.add_typer(lab_app, name="lab")
-app.add_typer(packing.app, name="stack")
 _settings = {"debug": False}
 
 
