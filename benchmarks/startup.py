@@ -163,7 +163,8 @@ class Run:
             output=str(self.folder / "job.log"),
             modules=[self.stack.module],
             options=["--exclusive"],
-            setup=["unset PYTHONPATH; export PYTHONSAFEPATH=1"],
+            # Ranks that wait shall leave the few cores to those that start.
+            setup=["unset PYTHONPATH; export PYTHONSAFEPATH=1 OMPI_MCA_mpi_yield_when_idle=1"],
             launch=False,
         )
         text = sbatch_text(site, job)
