@@ -30,6 +30,7 @@ LAYERS = (
         "atmosphere",
         "sixs",
         "granule",
+        "classify",
         "inputs",
         "prose",
         "dataset",
