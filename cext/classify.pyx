@@ -93,10 +93,10 @@ cdef void tree_block(
     """Walk at most sixteen pixels down; a leaf is its own child, so all take `depth` steps."""
     cdef int32_t node[LANES]
     cdef float seen
-    cdef Py_ssize_t bands = x.shape[0], step, i, k
+    cdef Py_ssize_t bands = x.shape[0], _step, i, k
     for i in range(LANES):
         node[i] = 0
-    for step in range(depth):
+    for _step in range(depth):
         for i in range(n):
             node[i] = child[node[i], 1 if x[band[node[i]], at + i] > threshold[node[i]] else 0]
     for i in range(n):

@@ -66,8 +66,7 @@ cdef inline void sum_up(
 cdef inline void solve(const real* sums, const double* damping, double* step) noexcept nogil:
     """Solve the damped normal equations of sixteen pixels by Cholesky's factors."""
     cdef double a[NUMBERS * NUMBERS * LANES]
-    cdef double total
-    cdef Py_ssize_t i, j, k, l, m
+    cdef Py_ssize_t i, j, k, q, m
     m = 0
     for j in range(NUMBERS):
         for k in range(j, NUMBERS):
@@ -80,14 +79,14 @@ cdef inline void solve(const real* sums, const double* damping, double* step) no
             step[j * LANES + i] = sums[(21 + j) * LANES + i]
     for j in range(NUMBERS):
         for k in range(j):
-            for l in range(j, NUMBERS):
+            for q in range(j, NUMBERS):
                 for i in range(LANES):
-                    a[(l * NUMBERS + j) * LANES + i] -= (
-                        a[(l * NUMBERS + k) * LANES + i] * a[(j * NUMBERS + k) * LANES + i]
+                    a[(q * NUMBERS + j) * LANES + i] -= (
+                        a[(q * NUMBERS + k) * LANES + i] * a[(j * NUMBERS + k) * LANES + i]
                         * a[(k * NUMBERS + k) * LANES + i])
-        for l in range(j + 1, NUMBERS):
+        for q in range(j + 1, NUMBERS):
             for i in range(LANES):
-                a[(l * NUMBERS + j) * LANES + i] /= a[(j * NUMBERS + j) * LANES + i]
+                a[(q * NUMBERS + j) * LANES + i] /= a[(j * NUMBERS + j) * LANES + i]
     for j in range(NUMBERS):
         for k in range(j):
             for i in range(LANES):
@@ -114,11 +113,11 @@ cdef inline void fit(
     cdef double trial[NUMBERS * LANES]
     cdef double damping[LANES]
     cdef real better
-    cdef Py_ssize_t i, j, k
+    cdef Py_ssize_t i, j, _k
     sum_up(y, weight, time, n, p, best)
     for i in range(LANES):
         damping[i] = 0.01
-    for k in range(rounds):
+    for _k in range(rounds):
         solve(best, damping, step)
         for i in range(LANES):
             for j in range(NUMBERS):
@@ -162,8 +161,8 @@ cdef inline real crossing(
     """Time at which the curve passes `level`; six steps of Newton from where one branch alone would."""
     cdef real x = middle + side * ratio(log(ratio(share, 1.0 - share)), rate)
     cdef real slope
-    cdef int k
-    for k in range(6):
+    cdef int _k
+    for _k in range(6):
         slope = (curve(p, i, x + 0.005) - curve(p, i, x - 0.005)) * 100.0
         slope = where(side * slope > 1e-3, slope, side * 1e-3)
         x = x - at_most(at_least(ratio(curve(p, i, x) - level, slope), -0.3), 0.3)
@@ -255,8 +254,8 @@ cdef inline void season_logistic(
 
 cdef inline void season_logistic_weighted(
         const real* ndvi, const real* weight, const real* day, Py_ssize_t n, Py_ssize_t width, real rounds,
-        real threshold, real least, real period, real* sos, real* eos, real* pos, real* gsl, real* amplitude, real* base, real* top, real* rise,
-        real* rate_rise, real* fall, real* rate_fall) noexcept nogil:
+        real threshold, real least, real period, real* sos, real* eos, real* pos, real* gsl, real* amplitude, real* base,
+        real* top, real* rise, real* rate_rise, real* fall, real* rate_fall) noexcept nogil:
     """As `season_logistic`, each value with its own weight, 0 to 1."""
     cdef real y[STEPS * LANES]
     cdef real z[STEPS * LANES]

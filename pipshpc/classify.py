@@ -191,7 +191,7 @@ def classify(
     SpecError
         A band is missing.
     """
-    from pipshpc import _classify
+    from pipshpc._classify import gaussian, tree
 
     if lacking := [name for name in model.bands if name not in fields]:
         raise SpecError(f"the model wants the bands {', '.join(model.bands)}; missing: {', '.join(lacking)}")
@@ -201,13 +201,13 @@ def classify(
     labels, share = np.empty(x.shape[1], np.uint8), np.empty(x.shape[1], np.float32)
     if model.gaussian is not None:
         farthest = np.inf if model.gaussian.farthest is None else model.gaussian.farthest
-        _classify.gaussian(x, *_factors(model), farthest, labels, share, threads)
+        gaussian(x, *_factors(model), farthest, labels, share, threads)
     elif model.tree is not None:
         t = model.tree
         child = np.stack([t.left, t.right], axis=1).astype(np.int32)
         parts = (np.array(t.band, np.int32), np.array(t.threshold, np.float32), child)
         leaf = (np.array(t.label, np.uint8), np.array(t.purity, np.float32))
-        _classify.tree(x, *parts, *leaf, t.depth, labels, share, threads)
+        tree(x, *parts, *leaf, t.depth, labels, share, threads)
     return labels.reshape(shape), share.reshape(shape)
 
 
