@@ -121,9 +121,17 @@ def cases(n: int) -> dict[str, Case]:
         table[title] = (ours, peers, name)
     height = {"wind": few["sfcWind"], "height_wind": 50 + few["d0"], "height_air": 50 + few["d0"]}
     single = {**few, **height}
-    table["one source"] = (Ours("hfss", "one-source", single), {"pyTSEB": lambda: flux_packages.one_source(few)}, "")
+    table["one source"] = (
+        Ours("hfss", "one-source", single),
+        {"pyTSEB": lambda: flux_packages.one_source(few)},
+        "one_source",
+    )
     crops = crop_fields({k: v[: max(n // 80, 1000)].copy() for k, v in x.items()})
-    table["two sources"] = (Ours("hfss", "tseb-pt", crops), {"pyTSEB": lambda: flux_packages.two_sources(crops)}, "")
+    table["two sources"] = (
+        Ours("hfss", "tseb-pt", crops),
+        {"pyTSEB": lambda: flux_packages.two_sources(crops)},
+        "two_sources",
+    )
     return table
 
 

@@ -12,8 +12,9 @@ import msgspec
 
 from benchmarks.measure import Section, Settings
 from pipshpc.campaign import Campaign, Resources
-from pipshpc.drive.course import COMPLETED, Course, fold
-from pipshpc.drive.driver import Driver, Status
+from pipshpc.drive.course import COMPLETED, fold
+from pipshpc.drive.diary import Diary
+from pipshpc.drive.driver import Desk, Driver, Status
 from pipshpc.drive.engine import Engine, Shape
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.prepare import Prepared, write_plan
@@ -91,7 +92,8 @@ def _plain(prepared: Prepared, engine: Engine) -> None:
 def _driven(prepared: Prepared, engine: Engine) -> None:
     journal = Journal(prepared.folder / "journal.jsonl")
     status = Status(total=len(prepared.tasks))
-    driver = Driver(prepared, engine, journal, Course(), status, lambda _: None, finished=lambda _: True)
+    desk = Desk(prepared, engine, Diary(journal), status, finished=lambda _: True)
+    driver = Driver(desk, lambda _: None)
     write_plan(prepared, journal.write)
     driver.run()
     if fold(journal.read()).count(COMPLETED) != len(prepared.tasks):

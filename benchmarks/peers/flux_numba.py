@@ -7,7 +7,7 @@ from math import atan, exp, log, pi, sqrt
 
 import numpy as np
 
-from benchmarks.peers import flux_numpy
+from benchmarks.peers import flux_numpy, sources_numba
 
 K, G = 0.41, 9.80665
 
@@ -192,4 +192,5 @@ def compile_all() -> dict[str, Callable[..., None]]:
             shade = 0.24 if rn[i] > 0 else 0.96
             out[i] = (4.08e-7 * delta * (rn[i] - ground[i]) + drying) / (delta + gamma * (1 + shade * u2))
 
-    return {"sebs": sebs, "ptjpl": ptjpl, "mod16": mod16, "coare36": coare36, "et0_hourly": et0_hourly}
+    sources = sources_numba.compile_sources(psi_m, psi_h, capacity, vaporization)
+    return {"sebs": sebs, "ptjpl": ptjpl, "mod16": mod16, "coare36": coare36, "et0_hourly": et0_hourly} | sources

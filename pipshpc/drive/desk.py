@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -10,8 +9,7 @@ from heapq import heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipshpc.drive.course import Course, fold
-from pipshpc.drive.journal import Journal
+from pipshpc.drive.diary import Diary
 from pipshpc.drive.launches import Launch, Sizes
 from pipshpc.drive.mode import PLAIN, Mode, Way, choose_modes
 from pipshpc.drive.prepare import Prepared, is_done
@@ -82,8 +80,7 @@ class Desk:
     ----------
     prepared : the campaign
     engine : started
-    journal : of the campaign; its events so far are in `course`
-    course : the fold of the journal
+    diary : journal and course of the campaign
     status : kept up to date for the watcher
     finished : says whether a task is published
     """
@@ -92,13 +89,12 @@ class Desk:
         self,
         prepared: Prepared,
         engine: EngineLike,
-        journal: Journal,
-        course: Course,
+        diary: Diary,
         status: Status,
         finished: Callable[[Task], bool] = is_done,
     ) -> None:
-        self.prepared, self.engine, self.journal, self.course = prepared, engine, journal, course
-        self.status, self.finished = status, finished
+        self.prepared, self.engine, self.status, self.finished = prepared, engine, status, finished
+        self.journal, self.course, self.write = diary.journal, diary.course, diary.write
         self.tasks = {t.id: t for t in prepared.tasks}
         self.sizes = Sizes(prepared)
         self.queue: list[tuple[int, int, str]] = []  # (-priority, order, task)
@@ -111,11 +107,6 @@ class Desk:
         """Put a task into the queue; one that was there before gets its old place."""
         order = self._order.setdefault(task.id, len(self._order))
         heappush(self.queue, (-(self.prepared.chain(task).priority or 0), order, task.id))
-
-    def write(self, event: str, **facts: object) -> None:
-        """Write an event and take it into the course."""
-        self.journal.write(event, **facts)
-        fold([{"time": time.time(), "event": event, **facts}], self.course)
 
     def choose_modes(self) -> None:
         """Choose how the launches of each chain get their nodes, and say so where it is another way than before."""

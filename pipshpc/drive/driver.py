@@ -16,16 +16,14 @@ from queue import Empty
 from typing import Any
 
 from pipshpc.drive import course as states
-from pipshpc.drive.course import Course, fold
-from pipshpc.drive.desk import Desk, EngineLike, EngineLost, Status
+from pipshpc.drive.course import fold
+from pipshpc.drive.desk import Desk, EngineLost, Status
 from pipshpc.drive.dispatch import Dispatch
 from pipshpc.drive.endings import Endings
 from pipshpc.drive.estimate import estimate
 from pipshpc.drive.hearing import Hearing
-from pipshpc.drive.journal import Journal
-from pipshpc.drive.prepare import Prepared, is_done, plan_lines, prepare, write_plan
+from pipshpc.drive.prepare import plan_lines, prepare, write_plan
 from pipshpc.errors import PipshpcError, SiteError
-from pipshpc.task import Task
 
 LOOK_S = 0.5  # between two looks at heartbeats, verbs and blocks
 FORECAST_S = 10.0
@@ -36,38 +34,23 @@ class Driver:
 
     Parameters
     ----------
-    prepared : the campaign
-    engine : started
-    journal : of the campaign; its events so far are in `course`
-    course : the fold of the journal
-    status : kept up to date for `watch`
+    desk : campaign, engine (started), journal
     watch : called about twice a second
-    finished : says whether a task is published
     """
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        engine: EngineLike,
-        journal: Journal,
-        course: Course,
-        status: Status,
-        watch: Callable[[Status], None],
-        finished: Callable[[Task], bool] = is_done,
-    ) -> None:
-        self.desk = Desk(prepared, engine, journal, course, status, finished)
-        self.watch = watch
+    def __init__(self, desk: Desk, watch: Callable[[Status], None]) -> None:
+        self.desk, self.watch = desk, watch
         self.endings = Endings(self.desk)
         self.hearing = Hearing(self.desk, self.endings)
         self.dispatch = Dispatch(self.desk, self.endings)
         self.begin = time.monotonic()
         self.stop_asked = ""  # why the driver should end
-        self.replans = course.replans
-        self.planned = plan_lines(prepared)
+        self.replans = desk.course.replans
+        self.planned = plan_lines(desk.prepared)
         self._next_look = self._next_forecast = 0.0
-        self.desk.choose_modes()
-        for task in prepared.pending:
-            self.desk.enqueue(task)
+        desk.choose_modes()
+        for task in desk.prepared.pending:
+            desk.enqueue(task)
 
     # ---- the loop
 
@@ -97,10 +80,17 @@ class Driver:
         if self.desk.course.cancelled:
             self.stop_asked = "cancelled"
             return True
-        left = bool(self.desk.running) or ((self.desk.queue or self.desk.held) and not self.desk.course.paused)
-        if not left:
-            self.stop_asked = "paused" if self.desk.queue or self.desk.held else "done"
-        return not left
+        if self._is_left():
+            return False
+        self._hear_verbs()  # somebody may have asked for more since the last look
+        if self.desk.course.cancelled or self._is_left():
+            return self._is_over()
+        self.stop_asked = "paused" if self.desk.queue or self.desk.held else "done"
+        return True
+
+    def _is_left(self) -> bool:
+        """Whether anything is under way, or could be."""
+        return bool(self.desk.running) or bool((self.desk.queue or self.desk.held) and not self.desk.course.paused)
 
     def _wait(self) -> None:
         """Wait for launches to end, for as long as there is nothing else to do."""
@@ -201,4 +191,4 @@ def describe(host: str | None = None) -> dict[str, Any]:
     return {"pid": os.getpid(), "host": host or os.uname().nodename}
 
 
-__all__ = ["Driver", "EngineLost", "Status", "describe"]
+__all__ = ["Desk", "Driver", "EngineLost", "Status", "describe"]

@@ -36,6 +36,8 @@ class Endings:
         for task in left:
             files = files_of(self.desk.prepared.folder, task)
             note, beat = read_note(files["failed"], Failure), read_note(files["progress"], Beat)
+            if beat is not None and not launch.heard:
+                launch.meet(beat)  # it ended before anybody looked
             if note is None and (reached or (beat is None and launch.heard)):
                 # The launch ended before it came to this task.
                 self._put_back(task)
@@ -75,8 +77,11 @@ class Endings:
         if launch.step_state is None:
             cluster = slurm.Cluster(name=site.scheduler.cluster, timeout_s=STEP_S)
             launch.step_state = slurm.step_state(cluster, launch.job, launch.step)
-        if launch.step_state == "CANCELLED" and not cancelled_from_outside(ending.log):
+        cancelled = cancelled_from_outside(ending.log)
+        if launch.step_state == "CANCELLED" and not cancelled:
             return ending
+        if not launch.step_state and cancelled:
+            return replace(ending, state="CANCELLED")  # accounts come seconds later; srun has said it already
         return replace(ending, state=launch.step_state or ending.state)
 
     def _put_back(self, task: Task) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN, fold
-from pipshpc.drive.driver import Driver, EngineLost, Status, describe
+from pipshpc.drive.course import COMPLETED, FAILED, RUNNING, SUBMITTED, UNKNOWN
+from pipshpc.drive.diary import Diary
+from pipshpc.drive.driver import Desk, Driver, EngineLost, Status, describe
 from pipshpc.drive.engine import Engine, Shape, need_engine_programs
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.launches import files_of
@@ -52,8 +52,8 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
     with driver_lock(prepared.folder):
         for name in ("tasks", "launches", "parsl"):
             (prepared.folder / name).mkdir(parents=True, exist_ok=True)
-        journal = Journal(prepared.folder / "journal.jsonl")
-        driven = _Campaign(prepared, journal, status, watch or (lambda _: None))
+        diary = Diary(Journal(prepared.folder / "journal.jsonl"))
+        driven = _Campaign(prepared, diary, status, watch or (lambda _: None))
         driven.begin(again)
         driven.drive()
         driven.end()
@@ -63,9 +63,9 @@ def run_campaign(prepared: Prepared, watch: Callable[[Status], None] | None = No
 class _Campaign:
     """A driver's life: take over, drive, tidy up."""
 
-    def __init__(self, prepared: Prepared, journal: Journal, status: Status, watch: Callable[[Status], None]) -> None:
-        self.prepared, self.journal, self.status, self.watch = prepared, journal, status, watch
-        self.course = fold(journal.news())
+    def __init__(self, prepared: Prepared, diary: Diary, status: Status, watch: Callable[[Status], None]) -> None:
+        self.prepared, self.diary, self.status, self.watch = prepared, diary, status, watch
+        self.course, self.write = diary.course, diary.write
         self.key = block_key(prepared.campaign.campaign, prepared.folder)
         self.why = "done"
 
@@ -131,7 +131,7 @@ class _Campaign:
                 with _told_to_stop() as told:
                     engine.start()
                     self.write("interchange started", pid=engine.interchange, host=describe()["host"])
-                    driver = Driver(prepared, engine, self.journal, course, self.status, self.watch)
+                    driver = Driver(Desk(prepared, engine, self.diary, self.status), self.watch)
                     told.append(lambda why, driver=driver: setattr(driver, "stop_asked", why))  # type: ignore[misc]
                     driver.run()
                     self.why = driver.stop_asked
@@ -171,11 +171,6 @@ class _Campaign:
         done = [t for t in self.prepared.tasks if self.course.task(t.id).state == COMPLETED]
         remove_leftovers([], done)
         self.write("driver ended", done=self.status.done, failed=len(self.status.failed), why=self.why)
-
-    def write(self, event: str, **facts: object) -> None:
-        """Write an event and take it into the course."""
-        self.journal.write(event, **facts)
-        fold([{"time": time.time(), "event": event, **facts}], self.course)
 
 
 def _one_per_chain(prepared: Prepared) -> list[Task]:

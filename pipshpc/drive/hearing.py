@@ -54,8 +54,7 @@ class Hearing:
 
     def _hear(self, launch: Launch, task: Task, beat: Beat) -> None:
         """Take note of the first heartbeat of a task."""
-        launch.heard = True
-        launch.job, launch.step, launch.nodes_used = beat.job, beat.step, beat.nodes or beat.host
+        launch.meet(beat)
         job = self.desk.job(launch)
         if job is not None:
             job.used = True

@@ -15,6 +15,7 @@ from pipshpc.campaign import Resources
 from pipshpc.drive.course import Course, TaskCourse
 from pipshpc.drive.mode import Way
 from pipshpc.drive.software import python_of
+from pipshpc.notes import Beat
 from pipshpc.site import launch_command
 from pipshpc.task import Task
 
@@ -61,6 +62,11 @@ class Launch:
     def cores(self) -> int:
         """Cores that it takes."""
         return self.ranks * self.threads
+
+    def meet(self, beat: Beat) -> None:
+        """Learn from a heartbeat where it runs."""
+        self.heard = True
+        self.job, self.step, self.nodes_used = beat.job, beat.step, beat.nodes or beat.host
 
 
 @dataclass

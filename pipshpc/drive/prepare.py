@@ -68,11 +68,13 @@ def prepare(path: str | Path) -> Prepared:
     placed = msgspec.structs.replace(campaign, output=str(output_folder(campaign)))
     offer = survey(placed, path.parent)
     waiting: list[Waiting] = []
+    whole: Plan | None = None
     if campaign.cycle is not None:
         ready, waiting = plan_ready(placed, offer, str(path.parent), datetime.now(UTC))
+        whole = Plan(placed, offer, str(path.parent)) if ready else None
     else:
-        ready = list(Plan(placed, offer, str(path.parent)))
-    whole = Plan(placed, offer, str(path.parent)) if ready else None
+        whole = Plan(placed, offer, str(path.parent))
+        ready = list(whole)
     tasks = [task for _, task in ready]
     return Prepared(
         path=path,

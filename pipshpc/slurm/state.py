@@ -145,7 +145,8 @@ def judge(job: str, queued: State | None, runs: Sequence[State], silence: str = 
         return State(job, UNKNOWN, silence or "neither squeue nor sacct knows it")
     if last.state in ENDED and (not silence or last.state not in INTERRUPTED):
         return last
-    if silence and last.state in LIVE:
+    # sacct is behind: a job that it has as waiting may have started since.
+    if silence and last.state in LIVE and last.state != "PENDING":
         return replace(last, reason=f"as sacct has it; {silence}")
     why = silence or "squeue does not know it"
     return replace(last, state=UNKNOWN, reason=f"sacct says {last.state}; {why}")

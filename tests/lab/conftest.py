@@ -83,6 +83,47 @@ def desk(lab, request):
     one.close()
 
 
+@pytest.fixture(scope="module")
+def base(whole_lab, request):
+    """A folder that all nodes see, with three days of forcing."""
+    from tests.mpi.conftest import write_forcing
+
+    base = whole_lab.path / request.module.__name__.rpartition(".")[2]
+    base.mkdir()
+    write_forcing(base / "era.nc", steps=24, step_h=3)
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture
+def trial(lab, base):
+    """Return a function that makes a trial; what it started is ended."""
+    from tests.lab.trial import make_trial
+
+    made = []
+
+    def begin(name, **changes):
+        made.append(make_trial(lab, base, name, **changes))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.end()
+        shutil.rmtree(one.output, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(whole_lab, base):
+    """Digests of the same campaign on one local rank."""
+    from tests.lab.trial import make_trial
+
+    one = make_trial(whole_lab, base, "undisturbed", site="local", resources="{ranks: 1}")
+    one.start()
+    one.finish()
+    assert one.driver.returncode == 0, one.said()
+    return one.digests()
+
+
 def environment(lab):
     return {**os.environ, **lab_environment(lab)}
 

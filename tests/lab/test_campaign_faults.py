@@ -10,59 +10,9 @@ import pytest
 from pipshpc.lab import faults
 from pipshpc.lab.cluster import start_lab
 from tests.lab.conftest import ROOT, call, environment
-from tests.lab.trial import CAMPAIGN, Trial
-from tests.mpi.conftest import write_forcing
 
 pytestmark = pytest.mark.lab
 MOMENTS = ("read", "compute", "write")
-PILOT = "{ranks: 4, nodes: 2, mode: pilot}"
-
-
-@pytest.fixture(scope="module")
-def base(whole_lab):
-    """A folder that all nodes see, with three days of forcing."""
-    base = whole_lab.path / "faults"
-    base.mkdir()
-    write_forcing(base / "era.nc", steps=24, step_h=3)
-    yield base
-    shutil.rmtree(base, ignore_errors=True)
-
-
-def make(lab, base, name, *, output=None, site="lab", partition="", resources=PILOT, forcing="era.nc"):
-    path, output = base / f"{name}.yaml", output or base / name
-    path.write_text(
-        CAMPAIGN.format(
-            name=name, site=site, partition=partition, resources=resources, output=output, forcing=base / forcing
-        )
-    )
-    holds = base / f"{name}.holds"
-    holds.mkdir()
-    return Trial(lab, path, output, holds)
-
-
-@pytest.fixture
-def trial(lab, base):
-    """Return a function that makes a trial; what it started is ended."""
-    made = []
-
-    def begin(name, **changes):
-        made.append(make(lab, base, name, **changes))
-        return made[-1]
-
-    yield begin
-    for one in made:
-        one.end()
-        shutil.rmtree(one.output, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(whole_lab, base):
-    """Digests of the same campaign on one local rank."""
-    one = make(whole_lab, base, "undisturbed", site="local", resources="{ranks: 1}")
-    one.start()
-    one.finish()
-    assert one.driver.returncode == 0, one.said()
-    return one.digests()
 
 
 def strike_thrice(one, strike, mend=lambda beat: None):
@@ -95,17 +45,9 @@ def call_names(nodes):
     return names
 
 
-def causes(one):
-    """Return the causes of the attempts that did not finish."""
-    from pipshpc.drive.journal import Journal
-
-    events = Journal(one.state / "journal.jsonl").read()
-    return [event["cause"] for event in events if event["event"] == "attempt ended"]
-
-
 def taken_away(one):
     """Return the causes that say that the machine took a task: a rank may still have heard the word to stop."""
-    return [cause for cause in causes(one) if cause in ("NODE_FAIL", "STOPPED")]
+    return [cause for cause in one.causes() if cause in ("NODE_FAIL", "STOPPED")]
 
 
 def test_a_rank_is_killed(lab, trial, undisturbed):
@@ -113,7 +55,7 @@ def test_a_rank_is_killed(lab, trial, undisturbed):
     strike_thrice(one, lambda beat: faults.kill_rank(lab, task=beat["task"]))
     one.finish()
     course = one.check(undisturbed)
-    assert causes(one).count("FAILED") == 3
+    assert one.causes().count("FAILED") == 3
     assert sum(task.report["blocks_kept"] for task in course.tasks.values()) > 0  # the one struck while writing
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 
@@ -11,47 +10,11 @@ import pytest
 from pipshpc.drive.journal import Journal
 from pipshpc.lab import faults
 from tests.lab.conftest import call, environment, wait_until
-from tests.lab.test_campaign_faults import causes, make
-from tests.mpi.conftest import write_forcing
+from tests.lab.trial import make_trial
 
 pytestmark = pytest.mark.lab
 WHOLE = "{ranks: 4, nodes: 2, mode: job}"
 SHARED = "{ranks: 1, mode: job}"
-
-
-@pytest.fixture(scope="module")
-def base(whole_lab):
-    """A folder that all nodes see, with three days of forcing."""
-    base = whole_lab.path / "modes"
-    base.mkdir()
-    write_forcing(base / "era.nc", steps=24, step_h=3)
-    yield base
-    shutil.rmtree(base, ignore_errors=True)
-
-
-@pytest.fixture
-def trial(lab, base):
-    """Return a function that makes a trial; what it started is ended."""
-    made = []
-
-    def begin(name, **changes):
-        made.append(make(lab, base, name, **changes))
-        return made[-1]
-
-    yield begin
-    for one in made:
-        one.end()
-        shutil.rmtree(one.output, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(whole_lab, base):
-    """Digests of the same campaign on one local rank."""
-    one = make(whole_lab, base, "undisturbed", site="local", resources="{ranks: 1}")
-    one.start()
-    one.finish()
-    assert one.driver.returncode == 0, one.said()
-    return one.digests()
 
 
 def events(one, *kinds):
@@ -99,11 +62,11 @@ def test_a_job_that_a_person_ends_is_made_again_uncharged(lab, trial, undisturbe
     one.start()
     beat = one.reach("compute")
     call(lab, "scancel", beat["job"])
-    wait_until(lambda: causes(one))
+    wait_until(lambda: one.causes())
     one.release_all()
     one.finish()
     course = one.check(undisturbed)
-    assert set(causes(one)) <= {"CANCELLED", "STOPPED"}
+    assert set(one.causes()) <= {"CANCELLED", "STOPPED"}
     assert all(task.attempts.charged == 0 for task in course.tasks.values())
 
 
@@ -123,7 +86,7 @@ def test_what_failed_by_itself_has_its_exit_code(lab, trial, base):
 
 
 def test_the_plan_says_how_launches_get_their_nodes(lab, base):
-    make(lab, base, "planned", resources="{ranks: 4, nodes: 2}")
+    make_trial(lab, base, "planned", resources="{ranks: 4, nodes: 2}")
     words = ["python", "-m", "pipshpc.cli", "campaign", "plan", str(base / "planned.yaml"), "--json"]
     done = subprocess.run(words, env=environment(lab), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -142,11 +105,11 @@ def test_a_step_that_a_person_ends_is_not_the_tasks_fault(lab, trial, undisturbe
     for rank in [r for node in lab.all_nodes() for r in faults.list_ranks(lab, node) if beat["task"] in r.command]:
         os.kill(rank.pid, signal.SIGSTOP)
     call(lab, "scancel", f"{beat['job']}.{beat['step']}")
-    wait_until(lambda: causes(one))
+    wait_until(lambda: one.causes())
     one.release_all()
     one.finish()
     one.check(undisturbed)
-    assert causes(one) == ["CANCELLED"]
+    assert one.causes() == ["CANCELLED"]
 
 
 @pytest.mark.parametrize("mode", ["job", "pilot"])
@@ -156,8 +119,8 @@ def test_a_rank_that_is_killed_is_charged(lab, trial, undisturbed, mode):
     one.start()
     beat = one.reach("compute")
     faults.kill_rank(lab, task=beat["task"])
-    wait_until(lambda: causes(one))
+    wait_until(lambda: one.causes())
     one.release_all()
     one.finish()
     one.check(undisturbed)
-    assert causes(one) == ["FAILED"]
+    assert one.causes() == ["FAILED"]

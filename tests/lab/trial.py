@@ -28,6 +28,7 @@ resources: {resources}
 retry: {{exclude_node_s: 20, longest_wait_s: 5}}
 output: "{output}"
 """
+PILOT = "{ranks: 4, nodes: 2, mode: pilot}"
 BLOCKS = 36
 
 
@@ -109,6 +110,11 @@ class Trial:
             time.sleep(0.2)
         return state
 
+    def causes(self) -> list[str]:
+        """Return the causes of the attempts that did not finish."""
+        events = Journal(self.state / "journal.jsonl").read()
+        return [event["cause"] for event in events if event["event"] == "attempt ended"]
+
     def said(self) -> str:
         logs = sorted(self.path.parent.glob(f"{self.path.stem}.driver*.log"))
         return "\n".join(log.read_text() for log in logs) + (self.state / "journal.jsonl").read_text()[-3000:]
@@ -155,3 +161,16 @@ class Trial:
         for task in course.tasks.values():
             assert task.report.get("blocks_lost", 0) <= 1, self.said()
         return course
+
+
+def make_trial(lab, base, name, *, output=None, site="lab", partition="", resources=PILOT, forcing="era.nc"):
+    """Write the campaign of a trial into `base`."""
+    path, output = base / f"{name}.yaml", output or base / name
+    path.write_text(
+        CAMPAIGN.format(
+            name=name, site=site, partition=partition, resources=resources, output=output, forcing=base / forcing
+        )
+    )
+    holds = base / f"{name}.holds"
+    holds.mkdir()
+    return Trial(lab, path, output, holds)

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from pipshpc.catalogue import item_path
-from pipshpc.drive.course import Course, fold
-from pipshpc.drive.driver import Driver, Status
+from pipshpc.drive.diary import Diary
+from pipshpc.drive.driver import Desk, Driver, Status
 from pipshpc.drive.journal import Journal
 from pipshpc.drive.prepare import prepare, write_plan
 from pipshpc.notes import Beat, Failure, Report, note_path, write_note
@@ -124,13 +124,13 @@ def stage(folder, play, *, days=1, cores=1, retry="charged: 3", site="local", mo
     for name in ("tasks", "launches"):
         (prepared.folder / name).mkdir(parents=True, exist_ok=True)
     journal = Journal(prepared.folder / "journal.jsonl")
-    course = fold(journal.news(), Course())
+    diary = Diary(journal)
     engine = StageEngine(play, cores)
     status = Status(total=len(prepared.tasks), done=len(prepared.tasks) - len(prepared.pending))
-    driver = Driver(prepared, engine, journal, course, status, lambda _: None)
+    driver = Driver(Desk(prepared, engine, diary, status), lambda _: None)
     write_plan(prepared, driver.desk.write)
     return SimpleNamespace(
-        driver=driver, engine=engine, journal=journal, status=status, prepared=prepared, course=course, path=path
+        driver=driver, engine=engine, journal=journal, status=status, prepared=prepared, course=diary.course, path=path
     )
 
 

@@ -209,6 +209,15 @@ def test_pause_resume_cancel_come_through_the_journal(tmp_path):
     gate.set()
 
 
+def test_a_resume_that_nobody_heard_yet_keeps_the_driver(tmp_path):
+    one = stage(tmp_path, lambda launched: launched.finish(), days=2)
+    one.journal.write("pause", by="a person")
+    one.driver._hear_verbs()
+    one.journal.write("resume", by="a person")
+    one.driver.run()
+    assert one.driver.stop_asked == "done" and one.status.done == 2
+
+
 def test_retry_while_running_tries_what_was_given_up(tmp_path):
     gate = threading.Event()
 

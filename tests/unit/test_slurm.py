@@ -224,6 +224,7 @@ def run_(state, code=None):
         (None, ["NODE_FAIL"], "no answer", UNKNOWN),  # it may be running again
         (None, ["PREEMPTED"], "no answer", UNKNOWN),
         (None, ["RUNNING"], "no answer", "RUNNING"),
+        (None, ["PENDING"], "no answer", UNKNOWN),  # it may have started
         (None, ["RUNNING"], "", UNKNOWN),  # squeue answered, and does not know it
         (None, ["REQUEUED"], "", UNKNOWN),
         (None, [], "", UNKNOWN),
