@@ -254,8 +254,8 @@ cdef inline void season_logistic(
 
 cdef inline void season_logistic_weighted(
         const real* ndvi, const real* weight, const real* day, Py_ssize_t n, Py_ssize_t width, real rounds,
-        real threshold, real least, real period, real* sos, real* eos, real* pos, real* gsl, real* amplitude, real* base,
-        real* top, real* rise, real* rate_rise, real* fall, real* rate_fall) noexcept nogil:
+        real threshold, real least, real period, real* sos, real* eos, real* pos, real* gsl, real* amplitude, real*
+        base, real* top, real* rise, real* rate_rise, real* fall, real* rate_fall) noexcept nogil:
     """As `season_logistic`, each value with its own weight, 0 to 1."""
     cdef real y[STEPS * LANES]
     cdef real z[STEPS * LANES]

@@ -10,7 +10,8 @@ from cext.vegetation cimport missing
 
 cdef enum:
     LANES = 16  # pixels side by side: one vector of the widest kind (a step of range has to be written as a number)
-    STEPS = 400  # the longest series
+    STEPS = 432  # the longest series: a year of days, and what goes round at its ends
+    ROUND = 16  # values of the year's other end that smoothing sees
     LEAST = 5  # values that a series must have
 
 
@@ -83,6 +84,22 @@ cdef inline void weigh(const real* weight, Py_ssize_t n, Py_ssize_t width, real*
         for i in range(LANES):
             w = at_least(weight[t * width + i], 0.0)
             seen[t * LANES + i] *= where(w == w, w, 0.0)
+
+
+cdef inline Py_ssize_t go_round(const real* y, Py_ssize_t n, real period, real* ring) noexcept nogil:
+    """Copy a series; where the year goes round, with its other end on either side. Returns how many that are."""
+    cdef Py_ssize_t beyond = ROUND if period > 0.0 else 0
+    cdef Py_ssize_t t, i, place
+    for t in range(n + 2 * beyond):
+        place = (t - beyond + ROUND * n) % n
+        for i in range(LANES):
+            ring[t * LANES + i] = y[place * LANES + i]
+    return beyond
+
+
+cdef inline bint fits(Py_ssize_t n, Py_ssize_t few, real period) noexcept nogil:
+    """True where a series is neither too short nor too long."""
+    return n >= few and n + (2 * ROUND if period > 0.0 else 0) <= STEPS
 
 
 cdef inline void quadratic_end(
@@ -314,15 +331,18 @@ cdef inline void season_savgol(
     """Season of the series smoothed by running parabolas; Savitzky and Golay (1964), Chen et al. (2004)."""
     cdef real y[STEPS * LANES]
     cdef real z[STEPS * LANES]
+    cdef real ring[STEPS * LANES]
     cdef real count[LANES]
-    cdef Py_ssize_t at
+    cdef Py_ssize_t at, beyond
     for at in range(0, width, 16):
-        if n > STEPS or n < 2 * half + 1:
+        if not fits(n, <Py_ssize_t> (2 * half + 1), period):
             no_season(sos + at, eos + at, pos + at, gsl + at, amplitude + at)
             continue
         fill_gaps(ndvi + at, day, n, width, y, z, count)
-        savgol(y, n, <Py_ssize_t> half, z)
-        season(z, day, n, period, threshold, least, count, sos + at, eos + at, pos + at, gsl + at, amplitude + at)
+        beyond = go_round(y, n, period, ring)
+        savgol(ring, n + 2 * beyond, <Py_ssize_t> half, z)
+        season(z + beyond * LANES, day, n, period, threshold, least, count, sos + at, eos + at, pos + at, gsl + at,
+               amplitude + at)
 
 
 cdef inline void season_whittaker(
@@ -332,15 +352,20 @@ cdef inline void season_whittaker(
     cdef real y[STEPS * LANES]
     cdef real seen[STEPS * LANES]
     cdef real z[STEPS * LANES]
+    cdef real ring[STEPS * LANES]
+    cdef real weight[STEPS * LANES]
     cdef real count[LANES]
-    cdef Py_ssize_t at
+    cdef Py_ssize_t at, beyond
     for at in range(0, width, 16):
-        if n > STEPS or n < LEAST:
+        if not fits(n, LEAST, period):
             no_season(sos + at, eos + at, pos + at, gsl + at, amplitude + at)
             continue
         fill_gaps(ndvi + at, day, n, width, y, seen, count)
-        whittaker(y, seen, n, smoothness, z)
-        season(z, day, n, period, threshold, least, count, sos + at, eos + at, pos + at, gsl + at, amplitude + at)
+        beyond = go_round(y, n, period, ring)
+        go_round(seen, n, period, weight)
+        whittaker(ring, weight, n + 2 * beyond, smoothness, z)
+        season(z + beyond * LANES, day, n, period, threshold, least, count, sos + at, eos + at, pos + at, gsl + at,
+               amplitude + at)
 
 
 cdef inline void no_season(

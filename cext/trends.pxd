@@ -130,3 +130,22 @@ cdef inline void snow_season(
             days[at + i] = v * total[i]
             season[at + i] = v * longest[i]
             start[at + i] = v * when[i]
+
+
+cdef inline void fveg_years(
+        const real* fveg, const real* day, Py_ssize_t n, Py_ssize_t width, real year, real* slope, real* z,
+        real* mean) noexcept nogil:
+    """Trend of the cover over the years."""
+    trend(fveg, day, n, width, year, slope, z, mean)
+
+
+cdef inline void npp_years(
+        const real* npp, const real* day, Py_ssize_t n, Py_ssize_t width, real* anomaly, real* share) noexcept nogil:
+    """Net production of the last year against the years before."""
+    last_of(npp, day, n, width, anomaly, share)
+
+
+cdef inline void smi_years(
+        const real* smi, const real* day, Py_ssize_t n, Py_ssize_t width, real* anomaly, real* share) noexcept nogil:
+    """Soil moisture of the last year against the years before, at one time of the year."""
+    last_of(smi, day, n, width, anomaly, share)
