@@ -98,10 +98,12 @@ def test_the_module_and_doctor_in_a_plain_job(lab, cluster, folder, stack, tool)
     done = subprocess.run(
         [*clean, "sbatch", "--parsable", str(script)], cwd=folder, capture_output=True, text=True, check=True
     )
-    assert wait_for(cluster, done.stdout.strip(), "COMPLETED", "FAILED").state == "COMPLETED", log.read_text()
+    state = wait_for(cluster, done.stdout.strip(), "COMPLETED", "FAILED").state
+    said = log.read_text() + (folder / "doctor.json").read_text()
+    assert state == "COMPLETED", said
     found = {f["name"]: f for f in json.loads((folder / "doctor.json").read_text())}
-    said = Finding(**found["stack"])
-    assert said.state == "ok" and f"{stack.module} is loaded and intact" in said.found
+    one = Finding(**found["stack"])
+    assert one.state == "ok" and f"{stack.module} is loaded and intact" in one.found
     assert found["kernels"]["state"] == found["mpi"]["state"] == "ok"
 
 
