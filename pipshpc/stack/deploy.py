@@ -36,7 +36,14 @@ T = TypeVar("T")
 # A script finds the Python beside it, so a stack can be copied or mounted anywhere.
 SCRIPT = '#!/bin/sh\n\'\'\'exec\' "$(dirname -- "$(realpath -- "$0")")/python3" "$0" "$@"\n\' \'\'\'\n'
 # Seconds of each step on 2 cores, the first time and with what is kept; this machine's own are taken once known.
-SECONDS = {"fetch": (40, 1), "packages": (30, 30), "h5py": (120, 2), "pipshpc": (240, 2), "finish": (25, 25), "verify": (20, 20)}
+SECONDS = {
+    "fetch": (40, 1),
+    "packages": (30, 30),
+    "h5py": (120, 2),
+    "pipshpc": (240, 2),
+    "finish": (25, 25),
+    "verify": (20, 20),
+}
 TIMES = "stack-times.json"
 
 
@@ -141,14 +148,16 @@ class Deployment:
     def outline(self) -> Outline:
         """Say what would be done, without doing it."""
         info, order = self.info, self.order
-        shelf, shop = Shelf(order.prefix, info.name), self._shop(Path(info.prefix), order.cache)
+        shelf, shop = Shelf(order.prefix, info.name), self.workshop(Path(info.prefix), order.cache)
         stack = order.declared.stack
         kept = {"fetch": all(shop.has_lock(text) for text in order.declared.locks.values())}
         if stack.built:
             key = order.cache / "wheels" / shop.native_key()
             kept["h5py"] = any(key.glob("*.whl"))
         if stack.pipshpc:
-            kept["pipshpc"] = shop.own_wheel(shop.own_key(source_digest(order.source), order.declared.locks)) is not None
+            kept["pipshpc"] = (
+                shop.own_wheel(shop.own_key(source_digest(order.source), order.declared.locks)) is not None
+            )
         times = read_times(order.cache)
         steps = []
         for name, guess in SECONDS.items():
@@ -160,7 +169,8 @@ class Deployment:
         changed = changes(Path(info.prefix)) if there else ""
         return Outline(info, self.foundation.facts, steps, there, changed)
 
-    def _shop(self, prefix: Path, logs: Path) -> Workshop:
+    def workshop(self, prefix: Path, logs: Path) -> Workshop:
+        """Return where the wheels for a Python below `prefix` come from."""
         order = self.order
         return Workshop(order.cache, prefix / "bin" / "python3", self.foundation, logs, order.offline, order.again)
 
@@ -202,7 +212,7 @@ class Deployment:
     def _build(self, shelf: Shelf, info: StackInfo, building: Path) -> Proof:
         prefix, logs, declared = building / "prefix", building / "logs", self.order.declared
         logs.mkdir(parents=True)
-        shop = self._shop(prefix, logs)
+        shop = self.workshop(prefix, logs)
         self._timed("fetch", all(map(shop.has_lock, declared.locks.values())), lambda: self._fetch(shop))
         self._space(shop, declared)
         self._timed("packages", False, lambda: self._packages(shop, prefix))
@@ -223,7 +233,11 @@ class Deployment:
 
     def _kept(self, declared: Declaration) -> dict[str, object]:
         """Return what a deployed stack needs to be proven again: its declaration, and the launcher of its ranks."""
-        return {"declared": declared, "mpiexec": self.foundation.found.get("mpiexec", ""), "modules": self.foundation.modules}
+        return {
+            "declared": declared,
+            "mpiexec": self.foundation.found.get("mpiexec", ""),
+            "modules": self.foundation.modules,
+        }
 
     def _timed(self, name: str, kept: bool, act: Callable[[], T]) -> T:
         self.tell(f"{name}{', from the cache' if kept else ''}")
@@ -250,13 +264,28 @@ class Deployment:
         for name, text in self.order.declared.locks.items():
             shop.install_lock(name, text)
 
+    def build_wheels(self, shop: Workshop, prefix: Path) -> list[Path]:
+        """Return the kept wheels of what is built here, with their checksums; build them in `prefix` where missing."""
+        order, built = self.order, []
+        locks, key = order.declared.locks, ""
+        if order.declared.stack.pipshpc:
+            key = shop.own_key(source_digest(order.source), locks)
+        native = order.cache / "wheels" / shop.native_key() if order.declared.built else None
+        if (native and not any(native.glob("*.whl"))) or (key and shop.own_wheel(key) is None):
+            self._packages(shop, prefix)
+        for name, text in order.declared.built.items():
+            built += [shop.build_native(entry.name, name, text) for entry in parse_lock(text, name)]
+        if key:
+            built.append(shop.build_own(key, order.source, locks))
+        return [path for wheel in built for path in (wheel, wheel.with_name(f"{wheel.name}.sha256"))]
+
     def _native(self, shop: Workshop) -> None:
         for name, text in self.order.declared.built.items():
             for entry in parse_lock(text, name):
                 shop.install_wheel(shop.build_native(entry.name, name, text))
 
     def _own(self, shop: Workshop, key: str, prefix: Path) -> None:
-        shop.install_wheel(shop.build_own(key, self.order.source))
+        shop.install_wheel(shop.build_own(key, self.order.source, self.order.declared.locks))
         packages = next((prefix / "lib").glob("python*/site-packages"))
         # Sites, stacks and templates, where pipshpc looks for them beside its package.
         shutil.copytree(self.order.source / "envs", packages / "envs", dirs_exist_ok=True)
@@ -272,7 +301,9 @@ class Deployment:
         shutil.copytree(shop.logs, prefix / "share" / "logs", dirs_exist_ok=True)
 
     def _prove(self, prefix: Path, info: StackInfo) -> Proof:
-        bench = Bench(prefix, self.order.declared, self.foundation.environment, self.foundation.found.get("mpiexec", ""))
+        bench = Bench(
+            prefix, self.order.declared, self.foundation.environment, self.foundation.found.get("mpiexec", "")
+        )
         return bench.prove(info.digest, self.tell)
 
 
@@ -295,8 +326,12 @@ def make_relocatable(prefix: Path, python: Path) -> None:
         path.unlink()
 
 
-def prove_again(prefix: Path, environment: dict[str, str] | None = None, tell: Tell = lambda _: None) -> Proof:
+def prove_again(prefix: Path, environment: Callable[[list[str]], dict[str, str]], tell: Tell = lambda _: None) -> Proof:
     """Prove a deployed stack again, and say where its files or its numbers are no longer what they were.
+
+    Parameters
+    ----------
+    environment : gives that of a shell that has loaded modules
 
     Raises
     ------
@@ -313,8 +348,10 @@ def prove_again(prefix: Path, environment: dict[str, str] | None = None, tell: T
         raise SiteError(f"{prefix}: has no declaration ({error}); `pipshpc stack deploy` makes it again") from error
     name = declared.stack.name
     if changed := changes(prefix):
-        raise SiteError(f"{prefix} was changed since it was deployed: {changed}; `pipshpc stack deploy {name}` makes it again")
-    now = Bench(prefix, declared, environment or dict(os.environ), kept["mpiexec"]).prove(then.digest, tell)
+        raise SiteError(
+            f"{prefix} was changed since it was deployed: {changed}; `pipshpc stack deploy {name}` makes it again"
+        )
+    now = Bench(prefix, declared, environment(kept["modules"]), kept["mpiexec"]).prove(then.digest, tell)
     if told := differences(then, now):
         raise SiteError(
             f"{prefix}: deployed and now differ in {len(told)} numbers: {'; '.join(told[:3])}; "
@@ -334,7 +371,9 @@ def read_proof(prefix: Path) -> Proof:
     try:
         return msgspec.json.decode((prefix / VERIFIED).read_bytes(), type=Proof)
     except (OSError, msgspec.DecodeError) as error:
-        raise SiteError(f"{prefix / VERIFIED}: cannot be read ({error}); `pipshpc stack deploy` makes it again") from error
+        raise SiteError(
+            f"{prefix / VERIFIED}: cannot be read ({error}); `pipshpc stack deploy` makes it again"
+        ) from error
 
 
 def read_times(cache: Path) -> dict[str, float]:
@@ -354,4 +393,3 @@ def write_times(cache: Path, name: str, seconds: dict[str, float]) -> None:
         part.replace(cache / TIMES)
     except OSError:
         part.unlink(missing_ok=True)
-

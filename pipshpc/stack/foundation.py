@@ -13,6 +13,8 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from pipshpc.errors import SiteError
 from pipshpc.schema import Record
 from pipshpc.site import Site
@@ -62,9 +64,7 @@ def find_foundation(stack: Stack, site: Site, folder: Path, install: bool, again
         Something is missing; the message says how to get it.
     """
     modules = wanted_modules(stack, site)
-    environment = dict(os.environ)
-    if modules:
-        environment = _loaded(site, modules)
+    environment = module_environment(site, modules)
     parts = ["python", *stack.parts]
     for key, part in stack.parts.items():
         if part.origin == "build":
@@ -90,15 +90,26 @@ def wanted_modules(stack: Stack, site: Site) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _loaded(site: Site, modules: Sequence[str]) -> dict[str, str]:
-    """Return the environment of a shell that has loaded modules."""
-    import msgspec
+def module_environment(site: Site, modules: Sequence[str]) -> dict[str, str]:
+    """Return the environment of a shell that has loaded modules.
+
+    Raises
+    ------
+    SiteError
+        There is no command ``module``, or it does not know one of them.
+    """
+    if not modules:
+        return dict(os.environ)
 
     bare = msgspec.structs.replace(site, modules=[], stack="")
     script = "\n".join([*load_lines(bare, modules), "exec env -0 1>&3"])
     # What the modules say goes to stderr; the environment has a way of its own.
     done = subprocess.run(
-        ["bash", "-c", f"exec 3>&1 1>&2\n{script}"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        ["bash", "-c", f"exec 3>&1 1>&2\n{script}"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
     if done.returncode:
         said = re.sub(r"^error: [^:]*: ", "", (done.stderr.strip().splitlines() or ["the shell ended"])[-1])
@@ -191,7 +202,9 @@ def _build(part: Component, target: Path, environment: Mapping[str, str]) -> Non
         with archive.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
-        raise SiteError(f"source {archive} cannot be read ({error.strerror}); fetch it, or mend key 'source'") from error
+        raise SiteError(
+            f"source {archive} cannot be read ({error.strerror}); fetch it, or mend key 'source'"
+        ) from error
     if digest != part.sha256:
         raise SiteError(f"source {archive} has SHA-256 {digest}, wanted {part.sha256}; fetch it again")
     work = target.with_name(f".{target.name}.{os.getpid()}")
@@ -201,7 +214,9 @@ def _build(part: Component, target: Path, environment: Mapping[str, str]) -> Non
             opened.extractall(work / "source", filter="data")
         sources = [p.parent for p in (work / "source").glob("*/configure")] or [work / "source"]
         options = shlex.join([f"--prefix={target}", *part.configure])
-        script = f"./configure {options} && make -j{os.cpu_count()} && make install DESTDIR={shlex.quote(str(work / 'out'))}"
+        script = (
+            f"./configure {options} && make -j{os.cpu_count()} && make install DESTDIR={shlex.quote(str(work / 'out'))}"
+        )
         done = subprocess.run(
             ["bash", "-c", script], cwd=sources[0], env=dict(environment), capture_output=True, text=True, check=False
         )

@@ -13,7 +13,7 @@ import getpass
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ import msgspec
 
 from pipshpc.errors import SiteError
 from pipshpc.schema import Record
+from pipshpc.site import Site
 from pipshpc.stack.info import StackInfo
 from pipshpc.stack.modulefile import (
     default_of,
@@ -33,6 +34,15 @@ from pipshpc.stack.modulefile import (
 )
 
 LOCK, HISTORY, BUILDING, VERIFIED = ".lock", ".history.jsonl", ".building.", "verified.json"
+
+
+def default_prefix(site: Site, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the stacks of a site are: beside its first folder of modulefiles, or as the environment says."""
+    for folder in map(Path, site.modulepath):
+        if folder.name == "modulefiles":
+            return folder.parent
+    data = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(environ.get("PIPSHPC_STACK_ROOT") or Path(data) / "pipshpc" / "stacks")
 
 
 class Switch(Record, frozen=True):

@@ -178,7 +178,9 @@ def _check_parts(stack: Stack) -> None:
         if part.origin == "wheel" and key != "netcdf":
             raise SpecError(f"key '{key}.from': found 'wheel', wanted system, module or build")
         if part.origin == "build" and not (part.source and re.fullmatch("[0-9a-f]{64}", part.sha256)):
-            raise SpecError(f"key '{key}': found 'from: build', wanted 'source' (an archive) and its 'sha256' beside it")
+            raise SpecError(
+                f"key '{key}': found 'from: build', wanted 'source' (an archive) and its 'sha256' beside it"
+            )
         if part.origin == "build" and key == "compilers":
             raise SpecError("key 'compilers.from': found 'build', wanted system or module")
     if stack.built and (stack.mpi is None or stack.hdf5 is None or stack.compilers is None):
@@ -193,7 +195,7 @@ def _read_lock(path: Path, lock: str) -> str:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(
-            f"{path}: lock {file.resolve()} cannot be read ({error.strerror}); `make lock` writes the locks of envs/*.in, "
+            f"{path}: lock {file.resolve()} cannot be read ({error.strerror}); `make lock` writes those of envs/*.in, "
             "`uv pip compile --generate-hashes IN -o LOCK` any other"
         ) from error
     entries = parse_lock(text, str(file))

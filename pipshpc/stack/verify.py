@@ -116,7 +116,7 @@ class Bench:
         return [entry for name, text in texts.items() for entry in parse_lock(text, name)]
 
     def _packages(self, folder: Path) -> dict[str, Any]:
-        entries = {}
+        entries: dict[str, list[Locked]] = {}
         for entry in self._entries():
             entries.setdefault(entry.name, []).append(entry)
         stack = self.declared.stack
@@ -156,7 +156,9 @@ class Bench:
     def _kernels(self, folder: Path) -> dict[str, Any]:
         found = self._python(folder, ["-m", "pipshpc.probe", "kernels"], "kernels")
         if found["wrong"]:
-            raise self._error("kernels", f"{len(found['wrong'])} worked examples differ: {'; '.join(found['wrong'][:3])}")
+            raise self._error(
+                "kernels", f"{len(found['wrong'])} worked examples differ: {'; '.join(found['wrong'][:3])}"
+            )
         return found
 
     def _trial(self, name: str) -> Callable[[Path], dict[str, Any]]:
@@ -198,7 +200,7 @@ class Bench:
         name = self.declared.stack.name
         return SiteError(
             f"stack {name} in {self.prefix} did not pass '{what}': {' '.join(found.split())}; it was not activated; "
-            f"`pipshpc doctor` says what of MPI and HDF5 works on this machine, `pipshpc stack deploy {name}` builds it again"
+            f"`pipshpc doctor` says what of MPI and HDF5 works here, `pipshpc stack deploy {name}` builds it again"
         )
 
 
@@ -212,4 +214,3 @@ def _compare(place: str, one: Any, other: Any) -> list[str]:
         keys = list(dict.fromkeys([*one, *other]))
         return [line for key in keys for line in _compare(f"{place}/{key}", one.get(key), other.get(key))]
     return [] if one == other else [f"{place.lstrip('/')}: {one} and {other}"]
-

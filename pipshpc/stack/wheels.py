@@ -52,7 +52,10 @@ class Workshop:
 
     def pip(self, *words: str) -> list[str]:
         """Return the words of a pip command that works on the stack's Python, which has no pip of its own."""
-        return [str(self._pip_python()), "-m", "pip", "--python", str(self.python), *words]
+        return self._pip_words(self.python, *words)
+
+    def _pip_words(self, python: Path, *words: str) -> list[str]:
+        return [str(self._pip_python()), "-m", "pip", "--python", str(python), *words]
 
     def _pip_python(self) -> Path:
         """Return a Python with a pip that can serve another Python (23 or later): this one's, or one made here."""
@@ -102,7 +105,17 @@ class Workshop:
         for leftover in self.pool.glob(".fresh.*"):
             shutil.rmtree(leftover, ignore_errors=True)
         fresh.mkdir()
-        words = self.pip("download", "--no-deps", "--require-hashes", "--no-binary=:none:", "-r", str(lock), "-d", str(fresh))
+        words = self._pip_words(
+            Path(self.foundation.found["python"]),
+            "download",
+            "--no-deps",
+            "--require-hashes",
+            "--no-binary=:none:",
+            "-r",
+            str(lock),
+            "-d",
+            str(fresh),
+        )
         try:
             call([*words, "--find-links", str(self.pool)], self.environment, f"fetch-{name}", self)
             lines = []
@@ -169,7 +182,7 @@ class Workshop:
         return Path(done.stdout.strip().splitlines()[-1])
 
     def own_key(self, source: str, locks: Mapping[str, str]) -> str:
-        """Return the key of the wheel of pipshpc: its sources, the packages it is built with, compiler and processor."""
+        """Return the key of the wheel of pipshpc: its sources, packages, compiler and processor."""
         text = repr([source, self.foundation.facts, sorted(locks.items())])
         return f"own-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -181,7 +194,7 @@ class Workshop:
                 return wheel
         return None
 
-    def build_own(self, key: str, root: Path) -> Path:
+    def build_own(self, key: str, root: Path, locks: Mapping[str, str]) -> Path:
         """Return the wheel of pipshpc with its kernels: the kept one, or a new one."""
         folder = self.cache / "wheels" / key
         folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +206,7 @@ class Workshop:
             copy_sources(root, folder / "new" / "source")
             words = self.pip("wheel", "--no-build-isolation", "--no-deps", "--no-cache-dir", "--no-index")
             words += ["-w", str(folder / "new" / "out"), str(folder / "new" / "source")]
-            own = {"PIPSHPC_MARCH": self.foundation.march}
+            own = {"PIPSHPC_MARCH": self.foundation.march, "PIPSHPC_KERNELS": str(self._kernels(root, locks))}
             call(words, {**self.environment, **own}, "build-pipshpc", self)
             fresh = next((folder / "new" / "out").glob("*.whl"))
             wheel = folder / fresh.name
@@ -202,6 +215,14 @@ class Workshop:
             wheel.with_name(f"{wheel.name}.sha256").write_text(f"{digest}\n")
             shutil.rmtree(folder / "new", ignore_errors=True)
             return wheel
+
+    def _kernels(self, root: Path, locks: Mapping[str, str]) -> Path:
+        """Return where compiled kernels are kept, which are the same while only Python changes."""
+        folders = ("cext", "pipshpc/products")
+        files = [root / "setup.py", *(p for folder in folders for p in sorted((root / folder).rglob("*.*")))]
+        told = {str(p.relative_to(root)): _sha256(p) for p in files if "__pycache__" not in p.parts}
+        key = self.own_key(repr(told), locks)
+        return self.cache / "kernels" / key
 
 
 def copy_sources(root: Path, target: Path) -> None:
@@ -248,7 +269,8 @@ def explain(code: int, text: str, what: str, log: Path, shop: Workshop) -> None:
     if match := re.search(r"\n\s+(\S+) from (\S+):\n\s+Expected sha256 .*?\n\s+Got\s+(\S+)", text, re.DOTALL):
         where = match.group(2).removeprefix("file://").partition("#")[0]
         raise SiteError(
-            f"{where} is damaged or was replaced: its SHA-256 {match.group(3)} is not one of the lock's for {match.group(1)}; "
+            f"{where} is damaged or was replaced: its SHA-256 {match.group(3)} is not one that the lock has for "
+            f"{match.group(1)}; "
             f"remove it, and run the same again: rm -f {where}; {shop.again}"
         )
     if match := re.search(r"(?:No matching distribution found for|Could not find a version.*requirement) (\S+)", text):
