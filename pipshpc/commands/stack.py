@@ -286,7 +286,7 @@ def _deployment(
     )
     with opened(archive) as content:
         order = Order(
-            declared=read_stack(stack, [content.source / "envs" / "stacks"] if content else None),
+            declared=read_stack(stack, [content.stacks] if content else None),
             site=found,
             prefix=root,
             source=content.source if content else HERE.parent,

@@ -1,8 +1,8 @@
 """Archives that deploy without a network: wheels, sources, locks, and a script that begins from a bare Python.
 
-``NAME-VERSION.tar`` holds one folder of that name. In it are ``cache``, laid
-out as the cache of wheels is; ``source``, what pipshpc and its kernels are
-built from; and ``deploy``. Where MPI, HDF5 and processor are those of the
+``NAME-VERSION.tar`` holds one folder of that name. In it are ``stacks``, the
+declaration and its locks; ``cache``, laid out as the cache of wheels is;
+``source``, what pipshpc and its kernels are built from; and ``deploy``. Where MPI, HDF5 and processor are those of the
 machine that exported, nothing is compiled; elsewhere h5py and the kernels are
 built from the sources in it. Compilers, MPI, HDF5, and the tools of the
 system are not in it.
@@ -18,8 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+import yaml
+
 from pipshpc.errors import InputError, OutputError
-from pipshpc.stack.spec import parse_lock
+from pipshpc.stack.spec import Declaration, parse_lock
 from pipshpc.stack.wheels import copy_sources
 
 if TYPE_CHECKING:
@@ -67,8 +70,9 @@ BOOT_PACKAGES = (
 
 
 class Content(NamedTuple):
-    """An archive that is open: the sources of pipshpc in it, and its cache of wheels."""
+    """An archive that is open: its stack's file, the sources of pipshpc in it, and its cache of wheels."""
 
+    stacks: Path
     source: Path
     cache: Path
 
@@ -95,6 +99,7 @@ def export_stack(deployment: Deployment, folder: Path) -> Path:
         files = _collect(deployment, shop, prefix)
         copy_sources(order.source, root / "source")
         shutil.copytree(order.source / "envs", root / "source" / "envs", dirs_exist_ok=True)
+        _write_stack(order.declared, root / "stacks")
         (root / "boot.lock").write_text(_boot_lock(order.declared.locks | order.declared.built))
         (root / "deploy").write_text(BOOT.replace("@NAME@", info.name))
         (root / "deploy").chmod(0o755)
@@ -112,6 +117,16 @@ def export_stack(deployment: Deployment, folder: Path) -> Path:
                 f"{target}: cannot be written ({error.strerror}); name another folder: --output"
             ) from error
     return target
+
+
+def _write_stack(declared: Declaration, folder: Path) -> None:
+    """Write the declaration of a stack with its locks beside it."""
+    folder.mkdir(parents=True)
+    plain = msgspec.to_builtins(declared.stack)
+    plain |= {"locks": [*declared.locks], "built": [*declared.built]}
+    (folder / f"{declared.stack.name}.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    for name, text in {**declared.locks, **declared.built}.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _collect(deployment: Deployment, shop: Workshop, prefix: Path) -> list[Path]:
@@ -164,9 +179,7 @@ def opened(archive: Path | None) -> Iterator[Content | None]:
 
 
 def _content(folder: Path) -> Content:
-    content = Content(folder / "source", folder / "cache")
-    if not (content.source / "envs" / "stacks").is_dir() or not (content.cache / "pool").is_dir():
-        raise InputError(
-            f"{folder}: is no exported stack (no source/envs/stacks or cache/pool); `pipshpc stack export` makes one"
-        )
+    content = Content(folder / "stacks", folder / "source", folder / "cache")
+    if not content.stacks.is_dir() or not (content.cache / "pool").is_dir():
+        raise InputError(f"{folder}: is no exported stack (no stacks or cache/pool); `pipshpc stack export` makes one")
     return content

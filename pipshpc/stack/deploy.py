@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -127,12 +128,16 @@ class Deployment:
         found = find_foundation(order.declared.stack, order.site, order.prefix, install and not offline, order.again)
         return cls(order, found, tell)
 
-    @property
+    @cached_property
+    def source(self) -> str:
+        """Digest of the sources of pipshpc, as they were at the beginning; empty where they are not part of it."""
+        return source_digest(self.order.source) if self.order.declared.stack.pipshpc else ""
+
+    @cached_property
     def info(self) -> StackInfo:
         """What the stack will be called, and what its module sets."""
         order, stack = self.order, self.order.declared.stack
-        source = source_digest(order.source) if stack.pipshpc else ""
-        digest = stack_digest(order.declared, self.foundation.facts, source)
+        digest = stack_digest(order.declared, self.foundation.facts, self.source)
         plain = StackInfo(name=stack.name, version=stack.version, digest=digest, prefix="")
         prefix = order.prefix.absolute() / stack.name / version_of(plain)
         return msgspec.structs.replace(
@@ -155,9 +160,7 @@ class Deployment:
             key = order.cache / "wheels" / shop.native_key()
             kept["h5py"] = any(key.glob("*.whl"))
         if stack.pipshpc:
-            kept["pipshpc"] = (
-                shop.own_wheel(shop.own_key(source_digest(order.source), order.declared.locks)) is not None
-            )
+            kept["pipshpc"] = shop.own_wheel(shop.own_key(self.source, order.declared.locks)) is not None
         times = read_times(order.cache)
         steps = []
         for name, guess in SECONDS.items():
@@ -220,7 +223,7 @@ class Deployment:
             there = any((self.order.cache / "wheels" / shop.native_key()).glob("*.whl"))
             self._timed("h5py", there, lambda: self._native(shop))
         if declared.stack.pipshpc:
-            key = shop.own_key(source_digest(self.order.source), declared.locks)
+            key = shop.own_key(self.source, declared.locks)
             self._timed("pipshpc", shop.own_wheel(key) is not None, lambda: self._own(shop, key, prefix))
         self._timed("finish", False, lambda: self._finish(shop, prefix, info))
         proof = self._timed("verify", False, lambda: self._prove(prefix, info))
@@ -269,14 +272,14 @@ class Deployment:
         order, built = self.order, []
         locks, key = order.declared.locks, ""
         if order.declared.stack.pipshpc:
-            key = shop.own_key(source_digest(order.source), locks)
+            key = shop.own_key(self.source, locks)
         native = order.cache / "wheels" / shop.native_key() if order.declared.built else None
         if (native and not any(native.glob("*.whl"))) or (key and shop.own_wheel(key) is None):
             self._packages(shop, prefix)
         for name, text in order.declared.built.items():
             built += [shop.build_native(entry.name, name, text) for entry in parse_lock(text, name)]
         if key:
-            built.append(shop.build_own(key, order.source, locks))
+            built.append(shop.build_own(key, order.source, locks, self.source))
         return [path for wheel in built for path in (wheel, wheel.with_name(f"{wheel.name}.sha256"))]
 
     def _native(self, shop: Workshop) -> None:
@@ -285,7 +288,7 @@ class Deployment:
                 shop.install_wheel(shop.build_native(entry.name, name, text))
 
     def _own(self, shop: Workshop, key: str, prefix: Path) -> None:
-        shop.install_wheel(shop.build_own(key, self.order.source, self.order.declared.locks))
+        shop.install_wheel(shop.build_own(key, self.order.source, self.order.declared.locks, self.source))
         packages = next((prefix / "lib").glob("python*/site-packages"))
         # Sites, stacks and templates, where pipshpc looks for them beside its package.
         shutil.copytree(self.order.source / "envs", packages / "envs", dirs_exist_ok=True)

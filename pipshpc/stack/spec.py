@@ -270,8 +270,9 @@ def stack_digest(declared: Declaration, facts: Mapping[str, str], source: str = 
     source : digest of the sources of pipshpc; empty where they are not part of it
     """
     locks = {**declared.locks, **declared.built}
+    # Where locks lie does not matter, what is in them does.
     told = {
-        "stack": msgspec.to_builtins(declared.stack),
+        "stack": {**msgspec.to_builtins(declared.stack), "locks": [*declared.locks], "built": [*declared.built]},
         "locks": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in locks.items()},
         "facts": dict(facts),
         "source": source if declared.stack.pipshpc else "",

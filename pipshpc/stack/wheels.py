@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipshpc.errors import OutputError, SiteError
 from pipshpc.stack.foundation import Foundation, run_step
-from pipshpc.stack.spec import source_files
+from pipshpc.stack.spec import source_digest, source_files
 
 QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONNOUSERSITE": "1"}
 UNSET = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSAFEPATH", "PIP_REQUIRE_HASHES")
@@ -194,7 +194,7 @@ class Workshop:
                 return wheel
         return None
 
-    def build_own(self, key: str, root: Path, locks: Mapping[str, str]) -> Path:
+    def build_own(self, key: str, root: Path, locks: Mapping[str, str], source: str) -> Path:
         """Return the wheel of pipshpc with its kernels: the kept one, or a new one."""
         folder = self.cache / "wheels" / key
         folder.mkdir(parents=True, exist_ok=True)
@@ -204,6 +204,8 @@ class Workshop:
             shutil.rmtree(folder / "new", ignore_errors=True)
             # In a copy: the tree has kernels of its own, and others may be building there.
             copy_sources(root, folder / "new" / "source")
+            if source_digest(folder / "new" / "source") != source:
+                raise SiteError(f"{root}: the sources changed while the stack was being made; then: {self.again}")
             words = self.pip("wheel", "--no-build-isolation", "--no-deps", "--no-cache-dir", "--no-index")
             words += ["-w", str(folder / "new" / "out"), str(folder / "new" / "source")]
             own = {"PIPSHPC_MARCH": self.foundation.march, "PIPSHPC_KERNELS": str(self._kernels(root, locks))}
