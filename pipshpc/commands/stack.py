@@ -318,7 +318,7 @@ def _tell_outline(deployment: Deployment, as_json: bool) -> None:
     if outline.changed:
         typer.echo(f"is deployed, but was changed: {outline.changed}; it would be made again")
     rows = [
-        (s.name, "in the cache" if s.kept else "", f"{s.seconds:.0f}", "as last time" if s.measured else "a guess")
+        (s.name, "in the cache" if s.kept else "", f"{s.seconds:.0f}", "as last time" if s.measured else "an estimate")
         for s in outline.steps
     ]
     write_table(("step", "", "seconds", ""), rows, right=[2])

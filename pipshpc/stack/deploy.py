@@ -298,7 +298,18 @@ class Deployment:
         make_relocatable(prefix, Path(self.foundation.found["python"]))
         python = str(prefix / "bin" / "python3")
         # Not by time: a copy or an image has other times. Some packages hold files that no Python of today can read.
-        words = ["-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(prefix)]
+        words = [
+            "-I",
+            "-m",
+            "compileall",
+            "-q",
+            "-x",
+            r"/tests?/",
+            "--invalidation-mode",
+            "unchecked-hash",
+            "-s",
+            str(prefix),
+        ]
         words += ["-p", info.prefix, str(prefix / "lib")]
         subprocess.run([python, *words], env=shop.environment, capture_output=True, check=False)
         shutil.copytree(shop.logs, prefix / "share" / "logs", dirs_exist_ok=True)
