@@ -26,8 +26,6 @@ def blocks():
 def test_the_page_is_right_line_by_line(lab):
     if lmod() is None:
         pytest.skip("Lmod is not installed here (envs/lab/install.sh)")
-    if not (ROOT / "pipshpc" / "commands" / "stack.py").exists():
-        pytest.skip("the commands of `pipshpc stack` are not there")
     stack, folder = own_stack(), lab.path / "page"
     prefix = stack.modulepath.parent
     text = "\n".join(blocks())
