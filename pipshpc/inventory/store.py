@@ -261,6 +261,13 @@ class Inventory:
         found = self._items(text, {"path": os.path.abspath(path)})  # noqa: PTH100
         return found[0] if found else None
 
+    def with_digest(self, digest: str) -> list[Item]:
+        """Return all revisions of all items of some content, the newest first."""
+        text = (
+            f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.digest = :d AND i.digest <> '' ORDER BY i.created DESC"
+        )
+        return self._items(text, {"d": digest})
+
     def revisions(self, path: str | Path) -> list[Item]:
         """Return all revisions of what lies at a path, or has it as its id; oldest first."""
         at = self.at(path)
