@@ -19,7 +19,7 @@ from pipshpc.errors import InputError, OutputError, SpecError
 from pipshpc.inventory import query
 from pipshpc.inventory.boxes import split_box
 from pipshpc.inventory.item import Item, as_time, to_micro
-from pipshpc.inventory.tables import connect
+from pipshpc.inventory.tables import BUSY_S, connect
 from pipshpc.schema import Record
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ class Inventory:
         self._streams: dict[tuple[str, ...], int] = {}
 
     @classmethod
-    def open(cls, path: str | Path | None = None, create: bool = True) -> Inventory:
+    def open(cls, path: str | Path | None = None, create: bool = True, patience_s: float = BUSY_S) -> Inventory:
         """Open the inventory at `path` (that of `inventory_path` if not given).
+
+        `patience_s` is how long to wait for another process that writes.
 
         Raises
         ------
@@ -69,7 +71,7 @@ class Inventory:
             Where it cannot be made.
         """
         path = Path(path) if path is not None else inventory_path()
-        return cls(path, connect(path, create))
+        return cls(path, connect(path, create, patience_s))
 
     def __enter__(self) -> Inventory:
         return self
@@ -273,6 +275,39 @@ class Inventory:
         at = self.at(path)
         text = f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.id = :id ORDER BY i.revision"
         return self._items(text, {"id": at.id if at else str(path)})
+
+    def move(self, item: Item, path: str | Path) -> None:
+        """Note that the file of one revision of an item lies elsewhere now."""
+        with self.writing() as base:
+            text = "UPDATE item SET path = ? WHERE id = ? AND revision = ?"
+            base.execute(text, (os.path.abspath(path), item.id, item.revision))  # noqa: PTH100
+
+    def stale(self) -> list[Item]:
+        """Return the current products with an input that was replaced or withdrawn since."""
+        text = (
+            f"SELECT DISTINCT {query.COLUMNS} FROM edge e CROSS JOIN item i ON i.key = e.child CROSS JOIN stream s "
+            "ON s.code = i.stream CROSS JOIN item p ON p.id = e.parent WHERE p.until IS NULL AND i.until IS NULL "
+            "AND i.withdrawn IS NULL AND (p.digest <> e.digest OR p.withdrawn IS NOT NULL) ORDER BY i.start, i.id"
+        )
+        return self._items(text, {})
+
+    def changed_since(self, since: str | datetime) -> list[Item]:
+        """Return the newest revision of all that came, was replaced or was withdrawn since then."""
+        text = (
+            f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.until IS NULL AND (i.created >= :since "
+            "OR i.withdrawn >= :since) ORDER BY i.start, i.id"
+        )
+        return self._items(text, {"since": query.as_micro(since)})
+
+    def note_campaign(self, file: str | Path, name: str, output: str | Path) -> None:
+        """Note a campaign file, so that late data can be brought to it."""
+        row = os.path.abspath(file), name, os.path.abspath(output)  # noqa: PTH100
+        with self.writing() as base:
+            base.execute("INSERT OR REPLACE INTO campaign VALUES (?, ?, ?)", row)
+
+    def campaigns(self) -> list[tuple[str, str, str]]:
+        """Return file, name and output folder of the campaigns that are known."""
+        return list(self.base.execute("SELECT file, name, output FROM campaign ORDER BY file"))
 
     def _items(self, text: str, given: dict[str, Any]) -> list[Item]:
         with self._lock:
