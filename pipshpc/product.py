@@ -29,6 +29,18 @@ class Input(Record, frozen=True):
     long_name: str = ""
 
 
+class Reduction(Record, frozen=True):
+    """A first pass over all pixels of a task: `name` of it (`pipshpc.passes`), what it reads, and what it gives.
+
+    What it gives is one number for each time step, and among the inputs of
+    the algorithm.
+    """
+
+    name: str
+    of: list[str]
+    gives: list[str]
+
+
 class Algorithm(Record, frozen=True):
     """One way to make the product.
 
@@ -54,6 +66,7 @@ class Algorithm(Record, frozen=True):
     evidence: str = ""
     references: list[str] = []
     by: dict[str, str] = {}
+    reduction: Reduction | None = None
 
 
 class Check(Record, frozen=True):

@@ -33,6 +33,8 @@ LAYERS = (
         "tiepoints",
         "granule",
         "inputs",
+        "passes",
+        "firstpass",
         "prose",
         "dataset",
         "digest",
