@@ -13,6 +13,7 @@ import typer
 
 from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, inventory, late, lineage, runs
 from pipshpc.commands.products import products_app
+from pipshpc.commands.subscribe import subscribe_app
 from pipshpc.commands.writing import OPTIONS
 from pipshpc.errors import PipshpcError
 from pipshpc.lab.cli import app as lab_app
@@ -26,6 +27,7 @@ for commands in (runs, campaign_acts, files, inventory, lineage, late):
 assert campaign_steers  # its commands are in the group
 app.add_typer(campaign_app.campaign_app, name="campaign")
 app.add_typer(lab_app, name="lab")
+app.add_typer(subscribe_app, name="subscribe")
 _settings = {"debug": False}
 
 

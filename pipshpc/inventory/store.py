@@ -299,6 +299,16 @@ class Inventory:
         )
         return self._items(text, {"since": query.as_micro(since)})
 
+    def after(self, key: int, most: int) -> list[tuple[int, Item]]:
+        """Return what was added after some item, in the order of adding: its key and the item."""
+        text = f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.key > :key ORDER BY i.key LIMIT :most"
+        given = {"key": key, "most": most}
+        with self._lock:
+            keys = [
+                k for (k,) in self.base.execute("SELECT key FROM item WHERE key > ? ORDER BY key LIMIT ?", (key, most))
+            ]
+            return list(zip(keys, self._items(text, given), strict=True))
+
     def note_campaign(self, file: str | Path, name: str, output: str | Path) -> None:
         """Note a campaign file, so that late data can be brought to it."""
         row = os.path.abspath(file), name, os.path.abspath(output)  # noqa: PTH100
