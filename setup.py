@@ -43,11 +43,12 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
 LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
 LOOPS += ["--param=large-function-growth=20000", "--param=inline-unit-growth=5000"]
 
-generated = generate.write_loops(
+loops, tiles = generate.write_loops(
     ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR + LOOPS
 )
 extensions = [
-    extension("_loops", generated, LOOPS),
+    extension("_loops", loops, LOOPS),
+    extension("_tiles", tiles),
     # The inversion calls point functions in loops of its own.
     *(
         extension(f"_{path.stem}", path, LOOPS if path.stem == "inversion" else None)
