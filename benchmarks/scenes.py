@@ -79,7 +79,7 @@ def _footprint(kind: str, u: np.ndarray, tiles: list) -> tuple[tuple[float, floa
 
 
 def make_questions(count: int, seed: int = 11) -> list[Question]:
-    """Return searches of the usual kinds: boxes of 1 to 20 degrees, some over the date line, periods of 1 to 30 days."""
+    """Return searches of the usual kinds: boxes of 1 to 20 degrees, some over the date line, over 1 to 30 days."""
     rng = np.random.default_rng(seed)
     found = []
     for k in range(count):
