@@ -32,6 +32,7 @@ LAYERS = (
         "seaice",
         "tiepoints",
         "granule",
+        "classify",
         "inputs",
         "passes",
         "firstpass",
