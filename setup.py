@@ -43,6 +43,9 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
 LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
 LOOPS += ["--param=large-function-growth=20000", "--param=inline-unit-growth=5000"]
 
+# The snowpack computes in double precision, so its literals stay double.
+EXTRA = {"inversion": LOOPS, "snobal": [*LOOPS, "-fno-single-precision-constant"]}
+
 generated = generate.write_loops(
     ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR + LOOPS
 )
@@ -50,7 +53,7 @@ extensions = [
     extension("_loops", generated, LOOPS),
     # The inversion calls point functions in loops of its own.
     *(
-        extension(f"_{path.stem}", path, LOOPS if path.stem == "inversion" else None)
+        extension(f"_{path.stem}", path, EXTRA.get(path.stem))
         for path in sorted((ROOT / "cext").glob("*.pyx"))
     ),
 ]
