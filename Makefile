@@ -15,7 +15,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 endif
 
 PYTHON_FILES := pipshpc cext setup.py $(wildcard tests benchmarks jobs)
-SHELL_FILES := envs/*.sh envs/lab/*.sh jobs/*.sbatch .ci/run
+SHELL_FILES := pipshpc/stack/*.sh envs/*.sh envs/lab/*.sh jobs/*.sh jobs/*.sbatch .ci/run
 
 .PHONY: help setup setup-dev setup-lab build demo test test-lab lint format setup-bench bench doctor lock clean
 

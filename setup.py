@@ -46,11 +46,12 @@ LOOPS += ["--param=large-function-growth=20000", "--param=inline-unit-growth=500
 # The snowpack computes in double precision, so its literals stay double.
 EXTRA = {"inversion": LOOPS, "snobal": [*LOOPS, "-fno-single-precision-constant"]}
 
-generated = generate.write_loops(
+loops, tiles = generate.write_loops(
     ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR + LOOPS
 )
 extensions = [
-    extension("_loops", generated, LOOPS),
+    extension("_loops", loops, LOOPS),
+    extension("_tiles", tiles),
     # The inversion calls point functions in loops of its own.
     *(
         extension(f"_{path.stem}", path, EXTRA.get(path.stem))

@@ -42,7 +42,6 @@ cdef extern from *:
 cdef enum:
     PIECE = 256
     PACK = 16
-    PARTS = 48
     # Inputs of the row function, then its states, then its outputs: see INPUTS, STATES and OUTPUTS below.
     FORCINGS = 11
     KEPT = 17
@@ -206,7 +205,7 @@ cdef inline void settle(Pack* s, double top) noexcept nogil:
     cdef bint none = s.m <= 1.0
     cdef bint two = (s.m > 1.0) & (s.z >= top) & ((s.z - top) * s.rho >= 1.0)
     cdef bint new = two & (before == 1.0)
-    s.free = where(none, at_least(s.m, 0.0), s.free)
+    s.free = where(none & (s.m > 0.0), s.m, s.free)
     s.n = where(none, 0.0, where(two, 2.0, 1.0))
     s.m = where(none, 0.0, s.m)
     s.z = where(none, 0.0, s.z)
@@ -594,7 +593,7 @@ cdef void begin(double* pool, int i, const Site* q) noexcept nogil:
 
 cdef void store(const double* pool, int i, const real* const* rows, real* const* outs, Py_ssize_t at,
                 const Site* q) noexcept nogil:
-    """Write outputs and the state after the step; where something is missing the state stays as it was."""
+    """Write outputs and the state after the step; all are missing where something that goes in is."""
     cdef int k
     cdef real seen = 0, known = 0
     cdef double m = pool[PIECE + i]
@@ -603,10 +602,8 @@ cdef void store(const double* pool, int i, const real* const* rows, real* const*
     for k in range(KEPT):
         known += rows[FORCINGS + k][at]
     if seen != seen or known != known:
-        for k in range(16):
+        for k in range(16 + KEPT):
             outs[k][at] = NAN
-        for k in range(KEPT):
-            outs[16 + k][at] = rows[FORCINGS + k][at]
         return
     outs[0][at] = <real>m
     outs[1][at] = <real>pool[i]
@@ -649,6 +646,7 @@ cdef void row_snobal(const real* const* rows, const real* par, real* const* outs
         first += PIECE
 
 
+# What cext/generate.py reads: the card's inputs and states, parameters and outputs in the order of the row function.
 INPUTS = ("rss", "rlds", "tas", "vap", "sfcWind", "tsl", "pr", "snowshare", "newdensity", "tpr", "ps")
 STATES = ("depth", "mass", "mass_rest", "cold_upper", "cold_lower", "cold_mean", "liquid", "rss_before",
           "rlds_before", "tas_before", "vap_before", "wind_before", "tsl_before", "pr_before", "share_before",
@@ -656,5 +654,8 @@ STATES = ("depth", "mass", "mass_rest", "cold_upper", "cold_lower", "cold_mean",
 PARAMETERS = ("step", "height_wind", "height_air", "depth_soil", "z0_snow", "top", "pores", "emissivity", "soil", "snow",
               "ripe", "dense")
 OUTPUTS = ("snw", "snd", "rhosn", "lwsn", "tsn", "tsnlower", "tsnmean", "rnsn", "hfssn", "hflsn", "hfgsn", "hfprsn",
-           "hfsn", "evsn", "snm", "mrrosn")
+           "hfsn", "evsn", "snm", "mrrosn", "next_depth", "next_mass", "next_mass_rest", "next_cold_upper",
+           "next_cold_lower", "next_cold_mean", "next_liquid", "next_rss_before", "next_rlds_before", "next_tas_before",
+           "next_vap_before", "next_wind_before", "next_tsl_before", "next_pr_before", "next_share_before",
+           "next_density_before", "next_tpr_before")
 ADDRESS = <size_t>row_snobal

@@ -27,6 +27,23 @@ cdef inline real smi_tvdi(
     return where(span < least, NAN, unit(ratio(dry - level, at_least(span, least))))
 
 
+cdef inline real smi_tvdi_lit(
+        real ts, real ndvi, real orog, real cosz, real dry_offset, real dry_slope, real wet_offset,
+        real wet_slope, real lapse_rate, real least, real lowest_sun) noexcept nogil:
+    """The same where the sun warms ground that is not frozen; elsewhere temperature says nothing of water."""
+    cdef real found = smi_tvdi(ts, ndvi, orog, dry_offset, dry_slope, wet_offset, wet_slope, lapse_rate, least)
+    found = where(cosz < lowest_sun, NAN, found)
+    return where(ts < 273.15, NAN, found)
+
+
+cdef inline real tvdi_lit(
+        real ts, real ndvi, real orog, real cosz, real dry_offset, real dry_slope, real wet_offset,
+        real wet_slope, real lapse_rate, real least, real lowest_sun) noexcept nogil:
+    """Temperature-vegetation dryness index, 0 on the wet edge, 1 on the dry one; Sandholt et al. (2002)."""
+    return 1.0 - smi_tvdi_lit(
+        ts, ndvi, orog, cosz, dry_offset, dry_slope, wet_offset, wet_slope, lapse_rate, least, lowest_sun)
+
+
 cdef inline real smi_inertia(
         real albedo, real ts_day, real ts_night, real ati_dry, real ati_wet, real solar,
         real least) noexcept nogil:

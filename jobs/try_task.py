@@ -1,4 +1,4 @@
-"""Write one small task of an idealised atmosphere, to try a site with: python -m jobs.try_task TASK.json."""
+"""Write one small task of an idealised atmosphere, to try a site with: python jobs/try_task.py TASK.json."""
 
 import sys
 from pathlib import Path

@@ -50,7 +50,12 @@ def is_complete(path: str | Path, task_id: str) -> bool:
         return False
 
 
-def publish(path: str | Path, run: Mapping[str, Any] | None = None, content: str | None = None) -> Path:
+def publish(
+    path: str | Path,
+    run: Mapping[str, Any] | None = None,
+    content: str | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the item of a finished product file, whole or not at all, and return its path.
 
     Parameters
@@ -58,6 +63,7 @@ def publish(path: str | Path, run: Mapping[str, Any] | None = None, content: str
     path : product file under its final name
     run : facts of this run, for example ranks, seconds, host; they stay out of the file itself
     content : content digest, where it is known already; it takes one reading of the file otherwise
+    record : further properties of the item, see `pipshpc.record`
 
     Raises
     ------
@@ -66,7 +72,7 @@ def publish(path: str | Path, run: Mapping[str, Any] | None = None, content: str
     OutputError
         Where the item cannot be written.
     """
-    item = make_item(path, run, content)
+    item = make_item(path, run, content, record)
     target = item_path(path)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     text = msgspec.json.format(msgspec.json.encode(item.to_dict(include_self_link=False)), indent=2)
@@ -111,7 +117,12 @@ def read_item(path: str | Path) -> pystac.Item:
         raise InputError(f"{target}: is not a STAC item ({error}); remove it and run the campaign again") from error
 
 
-def make_item(path: str | Path, run: Mapping[str, Any] | None = None, content: str | None = None) -> pystac.Item:
+def make_item(
+    path: str | Path,
+    run: Mapping[str, Any] | None = None,
+    content: str | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> pystac.Item:
     """Describe a product file as a STAC item; see `publish` for the parameters."""
     import pystac
     from pystac.extensions.file import SCHEMA_URI as FILE
@@ -129,6 +140,7 @@ def make_item(path: str | Path, run: Mapping[str, Any] | None = None, content: s
         **_origin(about),
         "pipshpc:digest": content or content_digest(path),
         **_projection(about),
+        **(record or {}),
     }
     if facts:
         properties["pipshpc:run"] = facts

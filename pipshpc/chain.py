@@ -12,12 +12,14 @@ import numpy.typing as npt
 from pipshpc import sun
 from pipshpc.errors import SpecError
 from pipshpc.place import Part, padded
-from pipshpc.product import SURFACES, Algorithm, Card
+from pipshpc.product import SURFACES, Algorithm, Card, Packing
 from pipshpc.task import Recipe, Sample, Step
 
 ROW, SAMPLE, NODE, AFTER = 0, 1, 2, 3
 EVERYWHERE = (1 << 32) - 1  # a set of surfaces, one bit each
+CONSTANT = "(constant)"  # the grid of what is one number for all pixels
 SURFACE = "surface"  # name of the step that says what kind of surface a pixel has
+RAW = Packing(dtype="float32")
 FLUX = "W m-2"  # what has this unit is 0 at night; anything else has a mean over daylight only
 
 
@@ -26,7 +28,7 @@ class Field:
     """A coarse field that the chain interpolates: which variable, and on which of the grids."""
 
     name: str
-    kind: str  # "forcing" (one per sample), "state" or "static" (one for all)
+    kind: str  # "forcing" or "reduced" (one per sample), "state" or "static" (one for all)
     grid: int  # 0: the forcing's grid; else 1 + position among the static grids
 
 
@@ -111,11 +113,12 @@ class _Build:
 
     def interpolate(self, step: Step) -> None:
         slot = self.slots[step.name] = self.new_slot()
-        level = self.levels[step.name] = SAMPLE if step.kind == "forcing" else ROW
+        level = self.levels[step.name] = SAMPLE if step.kind in ("forcing", "reduced") else ROW
         self.reads[step.name] = frozenset([slot])
-        grid = self.static_grids[step.source] if step.kind == "static" else 0
+        grids = {"static": step.source, "reduced": CONSTANT}
+        grid = self.static_grids[grids[step.kind]] if step.kind in grids else 0
         self.add(step, {"kind": "interpolate", "level": level, "slot": slot, "field": len(self.fields)})
-        self.fields.append(Field(step.source, step.kind, grid))
+        self.fields.append(Field(step.name if step.kind == "reduced" else step.source, step.kind, grid))
 
     def add(self, step: Step, op: dict[str, Any]) -> None:
         self.ops.append(op | {"need": self.need[step.name]})
@@ -197,14 +200,15 @@ def kernel_level(step: Step, algorithm: Algorithm, levels: dict[str, int]) -> in
     return NODE
 
 
-def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str, int]) -> Chain:
+def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str, int], raw: bool = False) -> Chain:
     """Build the block machine of a recipe.
 
     Parameters
     ----------
     recipe : steps in the order of computation
     cards : product cards by id
-    static_grids : grid number of each static field (0 is the forcing's grid)
+    static_grids : grid number of each static field (0 is the forcing's grid), and of `CONSTANT`
+    raw : outputs, which may be any steps, come as float32 in their own units
 
     Raises
     ------
@@ -216,15 +220,16 @@ def compile_chain(recipe: Recipe, cards: dict[str, Card], static_grids: dict[str
         build.take(step)
     selected = {s.name: sum(1 << SURFACES.index(k) for k in s.inputs if k in SURFACES)
                 for s in recipe.steps if s.kind == "select"}  # fmt: skip
+    packings = [RAW if raw else cards[name].packing for name in recipe.outputs]
     outputs = [
         {
             "slot": build.mean_slot(name),
-            "dtype": cards[name].packing.dtype,
-            "scale_factor": cards[name].packing.scale_factor,
-            "add_offset": cards[name].packing.add_offset,
+            "dtype": packing.dtype,
+            "scale_factor": packing.scale_factor,
+            "add_offset": packing.add_offset,
             "need": selected.get(name, EVERYWHERE),
         }
-        for name in recipe.outputs
+        for name, packing in zip(recipe.outputs, packings, strict=True)
     ]
     return _assemble(build, recipe, outputs)
 

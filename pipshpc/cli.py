@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, runs
+from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, inventory, runs
 from pipshpc.commands.products import products_app
 from pipshpc.commands.writing import OPTIONS
 from pipshpc.errors import PipshpcError
@@ -21,7 +21,7 @@ app = typer.Typer(
     name="pipshpc", help="Global remote-sensing products on Slurm clusters.", no_args_is_help=True, **OPTIONS
 )
 app.add_typer(products_app, name="products")
-for commands in (runs, campaign_acts, files):
+for commands in (runs, campaign_acts, files, inventory):
     app.registered_commands += commands.app.registered_commands
 assert campaign_steers  # its commands are in the group
 app.add_typer(campaign_app.campaign_app, name="campaign")

@@ -26,6 +26,7 @@ import psutil
 from pipshpc.errors import PipshpcError
 from pipshpc.schema import Record
 from pipshpc.site import GIB, Site, count_cores, launch_command, load_site
+from pipshpc.stack.intact import changes, read_record
 
 State = Literal["ok", "warn", "fail"]
 SPACE_NEEDED_GIB, SPACE_WANTED_GIB = 1, 10  # a day of two global 5 km products is 0.6 GiB
@@ -91,6 +92,7 @@ def examine(paths: Sequence[str | Path] = (), site: Site | None = None) -> list[
         ("static data", check_statics),
         ("slurm", check_slurm),
         ("modules", check_modules),
+        ("stack", check_stack),
         ("cdo", lambda: check_tool("cdo", ["cdo", "--version"], "cdo")),
         ("gdal", lambda: check_tool("gdal", ["gdalinfo", "--version"], "gdal-bin")),
     ]
@@ -313,6 +315,34 @@ def check_modules() -> Finding:
             )
     action = "only clusters need them: apt-get install lmod"
     return Finding(name="modules", state="warn", found="no environment modules", action=action)
+
+
+def check_stack() -> Finding:
+    """Say which stack is loaded, and whether it is still what was deployed."""
+    stack, prefix = os.environ.get("PIPSHPC_STACK", ""), os.environ.get("PIPSHPC_STACK_PREFIX", "")
+    if not stack:
+        action = "where stacks are deployed: module load rs-core; to deploy one: pipshpc stack deploy rs-core"
+        return Finding(
+            name="stack", state="ok", found=f"none is loaded; this Python is {sys.executable}", action=action
+        )
+    again = f"pipshpc stack deploy {stack.partition('/')[0]}"
+    if not Path(prefix, "bin", "python3").exists():
+        return Finding(name="stack", state="fail", found=f"{stack} is loaded, but {prefix} is gone", action=again)
+    if not Path(sys.prefix).samefile(prefix):
+        found = f"{stack} is loaded, but this Python is {sys.executable}"
+        return Finding(name="stack", state="warn", found=found, action="call pipshpc by its name, as the module has it")
+    try:
+        record, changed = read_record(Path(prefix)), changes(Path(prefix))
+    except PipshpcError as error:
+        return Finding(name="stack", state="warn", found=f"{stack} is loaded; {error}", action=again)
+    if os.environ.get("PIPSHPC_STACK_DIGEST") != record.info.digest:
+        changed = f"its module says digest {os.environ.get('PIPSHPC_STACK_DIGEST')}, its files {record.info.digest}"
+    if changed:
+        found = f"{stack} in {prefix} was changed: {changed}"
+        return Finding(name="stack", state="fail", found=found, action=again)
+    shared = os.environ.get("PIPSHPC_STACK_SHARED", prefix)
+    where = prefix if shared == prefix else f"{prefix}, a copy of {shared}"
+    return Finding(name="stack", state="ok", found=f"{stack} is loaded and intact: {record.files} files in {where}")
 
 
 def check_tool(name: str, argv: list[str], package: str) -> Finding:

@@ -312,6 +312,13 @@ class Funnel:
         return bool(everybody[1])
 
 
+def add_up(comm: Any, table: npt.NDArray[np.int64]) -> None:
+    """Add the tables of all ranks, in place (collective); whole numbers, so the order does not matter."""
+    from mpi4py import MPI
+
+    comm.Allreduce(MPI.IN_PLACE, table, op=MPI.SUM)
+
+
 def together(comm: Any, act: Callable[[], T]) -> T:
     """Run `act` on all ranks and let all of them go on, or raise the first rank's error on all of them.
 

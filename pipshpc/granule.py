@@ -61,7 +61,7 @@ def read_mod11a1(path: Path, worst_error_k: float = 3.0) -> Granule:
     InputError, SiteError
         A file that cannot be read or is something else; pyhdf missing.
     """
-    sd = _package("pyhdf.SD", "pyhdf")
+    sd = need_package("pyhdf.SD", "pyhdf")
     try:
         file = sd.SD(str(path))
     except Exception as error:  # pyhdf's own error, whose class is not public
@@ -188,7 +188,7 @@ def _band_file(folder: Path, stem: str, number: str, kind: str = "") -> Path:
 
 def _geotiff(path: Path) -> tuple[Float32Array, SourceGrid]:
     """First band of a GeoTIFF that is not turned, south up, NaN where missing."""
-    rasterio = _package("rasterio", "rasterio")
+    rasterio = need_package("rasterio", "rasterio")
     try:
         with rasterio.open(path) as file:
             raw, nodata, to, crs = file.read(1), file.nodata, file.transform, file.crs
@@ -204,7 +204,7 @@ def _geotiff(path: Path) -> tuple[Float32Array, SourceGrid]:
     return np.asarray(values[::-1], dtype=np.float32), SourceGrid(y[::-1].copy(), x, crs=crs.to_wkt())
 
 
-def _package(module: str, name: str) -> Any:
+def need_package(module: str, name: str) -> Any:
     """Import a reader, or say what is missing."""
     try:
         return importlib.import_module(module)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipshpc.chain import Chain, sun_table
+from pipshpc.chain import CONSTANT, Chain, sun_table
 from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
-from pipshpc.place import Part, read_part
+from pipshpc.place import Part, place_block, read_part
 from pipshpc.source import Source, open_source
 from pipshpc.source.identity import file_digest
+from pipshpc.sourcegrid import SourceGrid
 from pipshpc.statics import CLASSES, Reader, Static, open_static
 from pipshpc.task import BATCH_MIB, Sample, Task, group_windows
 
@@ -157,6 +158,14 @@ class Inputs:
             if not on_source:
                 self.grids.append(field.grid)
                 self.nearest.append(name in CLASSES)
+        self._reduced = [s.name for s in task.recipe.steps if s.kind == "reduced"]
+        self._numbers: NodeArray | None = None  # (samples, reduced) as fields that are the same everywhere
+        self._order: list[str] = []  # of the forcing's variables in memory
+        self.chain_grids = dict(self.static_grid)
+        if self._reduced:
+            self.chain_grids[CONSTANT] = len(self.grids)
+            self.grids.append(SourceGrid(np.array([-60.0, 0.0, 60.0]), np.array([0.0, 90.0, 180.0, 270.0]), None, True))
+            self.nearest.append(True)
         self._states = [s.source for s in task.recipe.steps if s.kind == "state"]
         begin = np.datetime64(task.windows[0].rstrip("Z"), "s")
         self._middle = begin + np.timedelta64(len(task.windows) * task.period_s // 2, "s")
@@ -217,6 +226,19 @@ class Inputs:
         """Return the grids of which some field is in memory whole."""
         return {f.grid for f in chain.fields if f.kind != "static" or f.name not in self._readers}
 
+    def places(self, chain: Chain, lat: npt.NDArray[np.float64], lon: npt.NDArray[np.float64]) -> list[Any]:
+        """Place a block on the grids whose fields a chain reads whole; None for the others.
+
+        Parameters
+        ----------
+        lat, lon : (rows,), (columns,) degrees, pixel centres
+        """
+        whole = self.whole(chain)
+        return [
+            place_block(grid, stride, lat, lon, nearest) if k in whole else None
+            for k, (grid, stride, nearest) in enumerate(zip(self.grids, self.strides(), self.nearest, strict=True))
+        ]
+
     @staticmethod
     def _shape(grid: Any) -> tuple[int, int]:
         return grid.y.size, grid.x.size + bool(grid.periodic)
@@ -236,7 +258,11 @@ class Inputs:
     def reserve(self, chain: Chain, batches: Sequence[Batch]) -> None:
         """Take the memory for the largest batch (collective over the node)."""
         states = max(len(b.states) for b in batches)
-        names = max(len(self._forcing(chain)), 1)
+        self._order = self._forcing(chain)
+        names = max(len(self._order), 1)
+        if self._reduced:
+            shape = self._shape(self.grids[self.chain_grids[CONSTANT]])
+            self._numbers = NodeArray(self._node, (max(b.home.size for b in batches), len(self._reduced), *shape))
         self._memory = NodeArray(self._node, (states, names, *self._shape(self.source.grid)))
 
     def load(self, chain: Chain, batch: Batch) -> None:
@@ -287,25 +313,37 @@ class Inputs:
         """Return where in memory each sample finds each field: (samples, fields)."""
         assert self._memory is not None
         table = np.empty((batch.home.size, len(chain.fields)), np.uint64)
-        number = 0
         for k, field in enumerate(chain.fields):
             if field.kind in ("static", "state"):
                 whole = self._statics.get(field.name)
                 # What is read by block has no address yet.
                 table[:, k] = whole.array.ctypes.data if whole is not None else 0
                 continue
-            memory = self._memory.array
-            table[:, k] = memory.ctypes.data + batch.home * memory.strides[0] + number * memory.strides[1]
-            number += 1
+            memory, home, number = self._memory.array, batch.home, 0
+            if field.kind == "reduced":
+                assert self._numbers is not None
+                memory, home = self._numbers.array, np.arange(batch.home.size)
+                number = self._reduced.index(field.name)
+            else:
+                number = self._order.index(field.name)
+            table[:, k] = memory.ctypes.data + home * memory.strides[0] + number * memory.strides[1]
         return table
+
+    def set_numbers(self, names: Sequence[str], values: npt.NDArray[np.float32]) -> None:
+        """Set what a first pass gave: (samples, names), the same for all pixels (collective over the node)."""
+        assert self._numbers is not None
+        if self._node.rank == 0:
+            for k, name in enumerate(names):
+                self._numbers.array[: len(values), self._reduced.index(name)] = values[:, k, None, None]
+        self._node.Barrier()
 
     def free(self) -> None:
         """Close the files and give the node memory back (collective over the node)."""
         self.source.close()
-        for array in (self._memory, *self._statics.values()):
+        for array in (self._memory, self._numbers, *self._statics.values()):
             if array is not None:
                 array.free()
         for reader in self._readers.values():
             reader.close()
-        self._memory = None
+        self._memory = self._numbers = None
         self._statics, self._readers = {}, {}

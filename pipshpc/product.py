@@ -29,6 +29,26 @@ class Input(Record, frozen=True):
     long_name: str = ""
 
 
+class Reduction(Record, frozen=True):
+    """A first pass over all pixels of a task: `name` of it (`pipshpc.passes`), what it reads, and what it gives.
+
+    What it gives is one number for each time step, and among the inputs of
+    the algorithm.
+    """
+
+    name: str
+    of: list[str]
+    gives: list[str]
+
+
+class State(Record, frozen=True):
+    """A quantity that a stateful algorithm carries from step to step; `initial` where nothing came before."""
+
+    units: str
+    initial: float = 0.0
+    long_name: str = ""
+
+
 class Algorithm(Record, frozen=True):
     """One way to make the product.
 
@@ -41,12 +61,18 @@ class Algorithm(Record, frozen=True):
 
     An algorithm with `by` has no kernel: it takes another algorithm of the
     card for each kind of surface (`SURFACES`), and is missing on the others.
+
+    The loops know of time: "pointwise" and "select" do not; the function of a
+    "stateful" algorithm makes one step, from inputs and `state` to outputs
+    and ``next_<state>``, and `over` says what a window keeps of the outputs
+    of its steps; that of a "series" takes all steps of the window at once and
+    gives one value, or, for `series_outputs`, one for each step.
     """
 
     name: str
     kernel: str
     inputs: dict[str, Input]
-    loop: Literal["pointwise", "select", "stateful", "stencil", "reduction", "custom"] = "pointwise"
+    loop: Literal["pointwise", "select", "stateful", "series", "stencil", "reduction", "custom"] = "pointwise"
     integrate: Literal["mean", "sunlit"] = "mean"
     output: str = ""
     parameters: dict[str, float] = {}
@@ -54,13 +80,17 @@ class Algorithm(Record, frozen=True):
     evidence: str = ""
     references: list[str] = []
     by: dict[str, str] = {}
+    reduction: Reduction | None = None
+    state: dict[str, State] = {}
+    over: Literal["mean", "last", "sum", "max", "min"] = "mean"
+    series_outputs: list[str] = []
 
 
 class Check(Record, frozen=True):
     """A worked example, computed outside the kernel."""
 
     algorithm: str
-    inputs: dict[str, float]
+    inputs: dict[str, float | list[float]]  # a list for a series
     expected: float
     tolerance: float
     source: str

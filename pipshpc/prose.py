@@ -72,7 +72,7 @@ def tell_checks(card: Card, algorithm: Algorithm) -> list[str]:
         except ImportError as error:
             return [f"Worked example: not evaluated, the kernels are not built ({error})."]
         verdict = "agrees" if abs(found - check.expected) <= check.tolerance else "DOES NOT AGREE"
-        told = ", ".join(f"{n} = {v:g}" for n, v in check.inputs.items())
+        told = ", ".join(f"{n} = {_number(v)}" for n, v in check.inputs.items())
         lines.append(
             f"Worked example: {told} gives {found:.6g} {card.units}; "
             f"expected {check.expected:g} ± {check.tolerance:g} ({check.source}): {verdict}."
@@ -107,3 +107,10 @@ def tell_lineage(about: Description) -> list[str]:
     if lineage.get("task"):
         lines.append(f"Task {lineage['task']}.")
     return lines or [str(about.fact("source") or "The file does not say how it was made.")]
+
+
+def _number(value: float | list[float]) -> str:
+    """Write a number, or the values of a series."""
+    if isinstance(value, list):
+        return "[" + ", ".join(f"{v:g}" for v in value[:8]) + (", ...]" if len(value) > 8 else "]")
+    return f"{value:g}"

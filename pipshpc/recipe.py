@@ -81,13 +81,22 @@ class _Search:
             first = first or missing
         return first
 
+    def inputs_of(self, product: str, algorithm: Algorithm, trail: tuple[str, ...]) -> list[str]:
+        """Make the steps of what an algorithm reads; return what is missing."""
+        first = algorithm.reduction
+        given = first.gives if first else []
+        missing = [m for n in algorithm.inputs if n not in given for m in self.find(n, (*trail, product))]
+        for name in given:
+            self.add(Step(name=name, kind="reduced", source=first.name, inputs={n: n for n in first.of}))  # type: ignore[union-attr]
+        return missing
+
     def take(self, product: str, algorithm: Algorithm, trail: tuple[str, ...]) -> list[str]:
         """Make the steps of one algorithm; return what is missing for it."""
-        missing = [m for n in algorithm.inputs for m in self.find(n, (*trail, product))]
+        missing = self.inputs_of(product, algorithm, trail)
         inputs = {n: n for n in algorithm.inputs}
         for surface, name in algorithm.by.items():
             part = load_cards()[product].algorithm(name)
-            missing += [m for n in part.inputs for m in self.find(n, (*trail, product))]
+            missing += self.inputs_of(product, part, trail)
             own = {n: n for n in part.inputs}
             inputs[surface] = f"{product}@{name}"
             self.add(Step(name=inputs[surface], kind="kernel", source=product, algorithm=name, inputs=own))

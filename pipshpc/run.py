@@ -23,6 +23,7 @@ from pipshpc.exchange import together
 from pipshpc.inputs import Inputs
 from pipshpc.ledger import remove_parts
 from pipshpc.notes import Failure, Heartbeat, Report, note_path, slurm_names, write_note
+from pipshpc.record import record
 from pipshpc.task import BATCH_MIB, Task, read_task
 from pipshpc.work import Clock, Hold, Manner, Stop, Usage, Work
 
@@ -82,7 +83,7 @@ def run(task: Task, comm: Any = None, manner: Manner | None = None, stop: Stop |
             attempt=manner.attempt,
             **facts,
         )
-        together(comm, lambda: _register(report, digests))
+        together(comm, lambda: _register(task, report, digests))
         if comm.rank == 0:
             remove_parts(task)  # only now: an attempt that died before would have left its blocks
         beat.stage = "done"
@@ -148,7 +149,7 @@ def _reveal(files: dict[int, store.ProductFile]) -> None:
         file.reveal()
 
 
-def _register(report: Report, digests: dict[str, str]) -> None:
+def _register(task: Task, report: Report, digests: dict[str, str]) -> None:
     """Write the catalogue items of the files of this rank: the last act, which makes them count as done."""
     facts = {
         "ranks": report.ranks,
@@ -156,10 +157,11 @@ def _register(report: Report, digests: dict[str, str]) -> None:
         "seconds": round(report.seconds, 3),
         "peak_mib": max(report.peak_mib),
         "host": os.uname().nodename,
+        **({"nodes": report.nodes} if report.nodes else {}),
         **{key.lower(): os.environ[key] for key in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT") if key in os.environ},
     }
     for path, digest in digests.items():
-        catalogue.publish(path, facts, digest)
+        catalogue.publish(path, facts, digest, record(task))
 
 
 def _create(task: Task, writers: list[int], rank: int, attempt: str, files: dict[int, store.ProductFile]) -> None:

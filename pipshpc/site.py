@@ -128,6 +128,8 @@ class Site(Record, frozen=True):
     `stack`, the module of the software, where a campaign names no other. They
     are looked for in the folders of `modulepath` first. `module_init` is the
     file that defines the command ``module``, where login shells lack it.
+    `node_local` is a folder of each node's own to which the image of the stack
+    is staged; empty: jobs read the shared tree.
     `environment` is set for every rank, `root_environment` only where the
     user is root.
     """
@@ -144,6 +146,7 @@ class Site(Record, frozen=True):
     modulepath: list[str] = []
     module_init: str = ""
     stack: str = ""
+    node_local: str = ""
     environment: dict[str, str] = {}
     root_environment: dict[str, str] = {}
 

@@ -129,6 +129,11 @@ class ProductFile:
         self.clear()
         return digest
 
+    def tell(self, facts: dict[str, Any]) -> None:
+        """State what was found on the way, by name, as attributes of the data variable; the same from run to run."""
+        for name, value in facts.items():
+            _attribute(self.file[self.values_name], name, json.dumps(value))
+
     def finish(self) -> str:
         """Close, verify and make durable; return the content digest.
 

@@ -26,11 +26,12 @@ class Step(Record, frozen=True):
     task's middle), a static field, a geometry quantity or a product id, as
     `kind` says; `inputs` names the steps that a kernel reads, in the kernel's
     own argument names. A "select" has `surface` and a step for each kind of
-    surface.
+    surface. A "reduced" quantity is one number for each time step, which the
+    pass `source` makes of all pixels of `inputs`.
     """
 
     name: str
-    kind: Literal["forcing", "state", "static", "geometry", "kernel", "select"]
+    kind: Literal["forcing", "state", "static", "geometry", "kernel", "select", "reduced"]
     source: str
     algorithm: str = ""
     inputs: dict[str, str] = {}

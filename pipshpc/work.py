@@ -22,10 +22,11 @@ from pipshpc.chain import compile_chain, run_block
 from pipshpc.domain import Blocks, cut
 from pipshpc.errors import SpecError, Stopped
 from pipshpc.exchange import Chunks, Counter, Funnel, Slots, together
+from pipshpc.firstpass import FirstPass
 from pipshpc.inputs import Batch, Inputs, make_batches
 from pipshpc.ledger import Kept
 from pipshpc.notes import Heartbeat
-from pipshpc.place import place_block
+from pipshpc.passes import find_passes
 from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import BATCH_MIB, Task
@@ -176,7 +177,9 @@ class Work:
         self.window = task.window
         self.blocks = Blocks(self.window.shape, task.chunk)
         self.cards = {name: convert(card, Card, f"task {task.id}: card '{name}'") for name, card in task.cards.items()}
-        self.chain = compile_chain(task.recipe, self.cards, inputs.static_grid)
+        self.chain = compile_chain(task.recipe, self.cards, inputs.chain_grids)
+        passes = find_passes(task.recipe, self.cards, inputs.chain_grids)
+        self.first = FirstPass(passes, inputs, self.window, self.blocks, manner.threads) if passes else None
         self.packings = [self.cards[p].packing for p in self.chain.outputs]
         self.local = threading.local()
         self.blocks_total = self.blocks_kept = 0
@@ -212,7 +215,7 @@ class Work:
         for batch, there in zip(batches, kept, strict=True):
             order[:] = [block for block in map(tuple, curve.tolist()) if block not in there]
             windows[:] = batch.windows
-            if not order:
+            if not order and self.first is None:
                 continue
             before = beat.done
             beat.stage = "read"
@@ -220,6 +223,10 @@ class Work:
             with self.clock.stage("read"):
                 together(self.comm, lambda batch=batch: self.inputs.load(self.chain, batch))  # type: ignore[misc]
             beat.stage = "compute"
+            if self.first is not None:
+                self._count(batch, curve)
+                if not order:
+                    continue
             made = self._make(order, counter, batch, funnel, beat)
             beat.stage = "write"
             with self.clock.stage("wait"):
@@ -231,6 +238,21 @@ class Work:
                 raise error
             beat.done = before + len(order)
             self.hold = None
+
+        if self.first is not None:
+            numbers = {step.name for step in self.task.recipe.steps if step.kind == "reduced"}
+            takers = {s.source for s in self.task.recipe.steps if numbers & set(s.inputs.values())}
+            for file in files.values():
+                if file.card.id in takers:
+                    file.tell(self.first.told)
+
+    def _count(self, batch: Batch, curve: npt.NDArray[np.int64]) -> None:
+        """Run the first pass over all blocks of a batch."""
+        assert self.first is not None
+        share = self._share_of_node(len(curve))[self.node.rank :: self.node.size]
+        mine = [(int(row), int(column)) for row, column in curve[share.start : share.stop : share.step]]
+        with self.clock.stage("count"):
+            self.first.run(self.comm, batch, mine)
 
     def free(self) -> None:
         """Give shared memory back (collective over the node)."""
@@ -324,13 +346,7 @@ class Work:
             values, counts = self._buffers(windows, full=block.count == tuple(chunk))
             lat = self.window.lat(block.start[0], block.count[0])
             lon = self.window.lon(block.start[1], block.count[1])
-            whole = self.inputs.whole(self.chain)
-            places = [
-                place_block(grid, stride, lat, lon, nearest) if k in whole else None
-                for k, (grid, stride, nearest) in enumerate(
-                    zip(self.inputs.grids, self.inputs.strides(), self.inputs.nearest, strict=True)
-                )
-            ]
+            places = self.inputs.places(self.chain, lat, lon)
             with self.clock.stage("part"):
                 parts = self.inputs.parts(self.chain, lat, lon)
             run_block(self.chain, lat, lon, chunk[1], places, addresses, batch.bounds, batch.sun, values, counts, parts)

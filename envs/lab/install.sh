@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what `pipshpc lab up` needs on Debian or Ubuntu, as root: Slurm with PMIx, munge, MariaDB, Open MPI, iproute2.
+# Installs what `pipshpc lab up` needs on Debian or Ubuntu, as root: Slurm with PMIx, munge, MariaDB, Open MPI, iproute2,
+# Lmod, squashfs; and unpacks Environment Modules, which the tests try beside Lmod, into the cache.
 # Nothing is started: the lab runs its own daemons, from its own folder. Safe to run again, and after an interruption.
 # usage: install.sh [--check]     --check only says what is missing; exit code 1 where anything is
 # PIPSHPC_NO_APT, if not empty: never install system packages
@@ -20,10 +21,14 @@ mariadbd mariadb-server-core
 mariadb-install-db mariadb-server-core
 mariadb mariadb-client-core
 ip iproute2
+/usr/bin/mksquashfs squashfs-tools
+/usr/bin/squashfuse squashfuse
 unshare util-linux
 nsenter util-linux
 mount mount"
 PATH=$PATH:/usr/sbin:/sbin
+# Jobs load their software as a module. Where the other tool is installed, it does; Debian lets none have both.
+[ -e /usr/share/modules/init/bash ] || wanted+=$'\n/usr/share/lmod/lmod/init/bash lmod'
 
 # Fill `missing` (what is not there) and `packages` (what has it).
 look() {
@@ -44,7 +49,17 @@ fail() {
     exit 1
 }
 
-if look; then exit 0; fi
+# Only tests of modulefiles want the other tool: without it they are skipped.
+other_tool() {
+    [ -z "${PIPSHPC_NO_APT:-}" ] && command -v apt-get >/dev/null || return 0
+    "$(dirname "${BASH_SOURCE[0]}")/environment_modules.sh" ||
+        echo "setup: without Environment Modules, the tests of modulefiles under it are skipped" >&2
+}
+
+if look; then
+    [ "${1:-}" = --check ] || other_tool
+    exit 0
+fi
 advice="apt-get install --no-install-recommends ${packages[*]}"
 if [ "${1:-}" = --check ]; then
     echo "missing: ${missing[*]}; on Debian: $advice"
@@ -78,3 +93,4 @@ look || {
     tail -n 15 "$log" >&2
     fail "missing still: ${missing[*]}; could not be installed, see above; by hand: apt-get update; $advice"
 }
+other_tool

@@ -11,7 +11,8 @@ from pipshpc.drive.worker import PATHS
 from pipshpc.site import Site
 from pipshpc.stack.modulefile import pin
 
-OF_THE_STACK = "unset PYTHONPATH PYTHONHOME"  # what the submitting shell had would come before the stack's packages
+# What the submitting shell had, or a source tree in the present folder, would come before the stack's packages.
+OF_THE_STACK = "unset PYTHONPATH PYTHONHOME; export PYTHONSAFEPATH=1"
 
 
 def stated_stack(campaign: Campaign, site: Site) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +21,9 @@ from pipshpc.inventory.boxes import split_box
 from pipshpc.inventory.item import Item, as_time, to_micro
 from pipshpc.inventory.tables import connect
 from pipshpc.schema import Record
+
+if TYPE_CHECKING:
+    from pipshpc.inventory.harvest import Counts
 
 BATCH = 5000  # items of one transaction: others get their turn in between
 ASKED = 500  # values in one list of a statement
@@ -118,11 +121,37 @@ class Inventory:
         remaining = iter(items)
         while batch := list(islice(remaining, BATCH)):
             with self.writing():
-                done = self._add_batch(batch)
+                done = self.add_in(batch)
             total = Added(
                 added=total.added + done.added, revised=total.revised + done.revised, same=total.same + done.same
             )
         return total
+
+    def ingest(
+        self,
+        folder: str | Path,
+        digests: bool = True,
+        withdraw: bool = False,
+        watch: Callable[[str], None] | None = None,
+    ) -> Counts:
+        """Take in all data files of a folder and those below it; see `pipshpc.inventory.harvest`.
+
+        It may be ended at any time and called again: what is known as it is, is passed over.
+
+        Parameters
+        ----------
+        digests : take the digest of each source file, which reads all of it once
+        withdraw : withdraw the items whose files are gone
+        watch : called with the path of each file that is looked at
+
+        Raises
+        ------
+        InputError
+            Where the folder cannot be read.
+        """
+        from pipshpc.inventory.harvest import Harvest
+
+        return Harvest(self, Path(folder), digests, watch).run(withdraw)
 
     def search(
         self,
@@ -275,7 +304,8 @@ class Inventory:
             )
         return code
 
-    def _add_batch(self, batch: list[Item]) -> Added:
+    def add_in(self, batch: Sequence[Item]) -> Added:
+        """Add some items inside a block of `writing`, together with whatever else it writes."""
         known = self._known(item.id for item in batch)
         fresh: list[tuple[int, Item]] = []
         revised: dict[str, None] = {}

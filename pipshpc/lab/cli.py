@@ -40,11 +40,16 @@ def up(
         bool | None,
         typer.Option("--accounting/--no-accounting", help="Keep accounts for sacct, by slurmdbd and MariaDB."),
     ] = None,
+    stacks: Annotated[
+        Path | None, typer.Option("--stacks", help="Prefix of deployed stacks; that of this source tree if none.")
+    ] = None,
+    bare: Annotated[bool, typer.Option("--bare", help="Jobs load no stack; they run with what submits them.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring the lab up: Slurm, nodes, munge, accounting.
 
     What runs already is left alone; what broke is mended. Missing Debian packages are installed.
+    Jobs load the module rs-core: of this source tree, or as it is deployed below --stacks.
     """
     import time
 
@@ -67,7 +72,7 @@ def up(
         import msgspec
 
         wanted = msgspec.structs.replace(read_layout(path) or Layout(folder=str(path)), **named)
-    layout, changed = start_lab(wanted, path)
+    layout, changed = start_lab(wanted, path, software=_deployed(stacks) if stacks else None, bare=bare)
     seconds = time.monotonic() - begin
     environment = lab_environment(layout)
     if as_json:
@@ -76,6 +81,18 @@ def up(
     names = ", ".join(f"{n.name} {n.address}" for n in layout.all_nodes())
     typer.echo(f"{'up' if changed else 'is up already'}: {names} ({seconds:.1f} s)")
     typer.echo(f'use it:   eval "$(pipshpc lab env{_dir_words(folder)})"   or   pipshpc lab shell{_dir_words(folder)}')
+
+
+def _deployed(prefix: Path) -> Any:
+    from pipshpc.errors import SiteError
+    from pipshpc.lab.layout import Software
+    from pipshpc.stack.modulefile import pin
+
+    folder = prefix.absolute() / "modulefiles"
+    module = pin("rs-core", [folder])
+    if "/" not in module:
+        raise SiteError(f"{folder}: has no default of rs-core; `pipshpc stack deploy rs-core --prefix {prefix}` first")
+    return Software(module=module, modulepath=str(folder))
 
 
 @app.command("status", epilog="Example: pipshpc lab status --json")

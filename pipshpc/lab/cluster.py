@@ -30,10 +30,13 @@ from pipshpc.lab.daemons import (
     start_slurmdbd,
 )
 from pipshpc.lab.layout import (
+    SOFTWARE,
     Layout,
+    Software,
     check_layout,
     hosts_text,
     read_layout,
+    read_software,
     site_text,
     slurm_conf,
     slurmdbd_conf,
@@ -41,18 +44,23 @@ from pipshpc.lab.layout import (
     write_layout,
 )
 from pipshpc.lab.process import clean_environment, run, wait_until
+from pipshpc.lab.stack import own_stack
 from pipshpc.lab.status import all_registered, is_complete
 
 # ---- up
 
 
-def start_lab(wanted: Layout | None, folder: Path, patience_s: float = 40.0) -> tuple[Layout, bool]:
+def start_lab(
+    wanted: Layout | None, folder: Path, patience_s: float = 40.0, software: Software | None = None, bare: bool = False
+) -> tuple[Layout, bool]:
     """Bring a lab up, or what is missing of it.
 
     Parameters
     ----------
     wanted : what the lab is to be like; as it was, or as `Layout` says, if None
     folder : of the lab
+    software : the stack that its jobs load; that of this source tree if None
+    bare : its jobs load none, and run with what submits them
 
     Returns
     -------
@@ -79,6 +87,7 @@ def start_lab(wanted: Layout | None, folder: Path, patience_s: float = 40.0) -> 
             if layout != old:
                 raise SpecError(f"{folder}: a lab of another shape is up ({_shape(old)}); `pipshpc lab down` first")
             if is_complete(layout):
+                _write_software(layout, software, bare)
                 return layout, False
         else:
             install()
@@ -87,6 +96,7 @@ def start_lab(wanted: Layout | None, folder: Path, patience_s: float = 40.0) -> 
                     shutil.rmtree(old.cluster_folder(cluster) / "state", ignore_errors=True)
             layout = msgspec.structs.replace(layout, subnet=network.find_subnet())
         _write_files(layout)
+        _write_software(layout, software, bare)
         write_layout(layout)
         _start_all(layout)
         if not wait_until(lambda: all_registered(layout), patience_s, 0.1):
@@ -147,7 +157,6 @@ def _write_files(layout: Layout) -> None:
         for name in ("log", "run", "state", "spool"):
             (layout.cluster_folder(cluster) / name).mkdir(parents=True, exist_ok=True)
         _write(layout.conf(cluster), slurm_conf(layout, cluster, len(os.sched_getaffinity(0))))
-        _write(layout.sites / f"{cluster}.yaml", site_text(layout, cluster))
         _write(layout.conf(cluster).with_name("mpi.conf"), template("mpi.conf.in").read_text())
         if not os.path.ismount("/sys/fs/cgroup"):
             # slurmd finds out which version there is, and ends where there is none, though the lab needs neither.
@@ -156,6 +165,19 @@ def _write_files(layout: Layout) -> None:
         (layout.cluster_folder(node.cluster) / "spool" / node.name).mkdir(exist_ok=True)
         layout.private_tmp(node).mkdir(parents=True, exist_ok=True)
         layout.private_tmp(node).chmod(0o1777)
+
+
+def _write_software(layout: Layout, software: Software | None, bare: bool) -> None:
+    """Say which stack the jobs load. Also where the lab is up: the source tree may be another one by now."""
+    if software is None and not bare:
+        own = own_stack()
+        software = Software(module=own.module, modulepath=str(own.modulepath))
+    if software is None:
+        (layout.path / SOFTWARE).unlink(missing_ok=True)
+    else:
+        _write(layout.path / SOFTWARE, msgspec.json.encode(software))
+    for cluster in layout.clusters:
+        _write(layout.sites / f"{cluster}.yaml", site_text(layout, cluster, software))
 
 
 def _write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
@@ -187,12 +209,16 @@ def _start_all(layout: Layout) -> None:
 
 def lab_environment(layout: Layout, cluster: str = "") -> dict[str, str]:
     """Return the variables by which commands find a cluster of the lab."""
-    return {
+    found = {
         "SLURM_CONF": str(layout.conf(cluster or layout.clusters[0])),
         "PIPSHPC_LAB": layout.folder,
         "PIPSHPC_SITES": str(layout.sites),
         "PIPSHPC_LAB_SCRATCH": str(layout.scratch),
     }
+    if (software := read_software(layout)) is not None:
+        others = [p for p in os.environ.get("MODULEPATH", "").split(":") if p and p != software.modulepath]
+        found |= {"MODULEPATH": ":".join([software.modulepath, *others]), "PIPSHPC_LOAD": software.module}
+    return found
 
 
 def shell_environment(layout: Layout, cluster: str = "") -> dict[str, str]:
@@ -237,6 +263,6 @@ def stop_lab(folder: Path, purge: bool = False) -> list[str]:
         if purge:
             for name in ("accounting", "clusters", "log", "run", "scratch", "sites"):
                 shutil.rmtree(layout.path / name, ignore_errors=True)
-            for name in ("hosts", "munge.key", "lab.json"):
+            for name in ("hosts", "munge.key", "lab.json", SOFTWARE):
                 (layout.path / name).unlink(missing_ok=True)
     return stopped

@@ -100,7 +100,9 @@ def start_database(layout: Layout) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
         install_command = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={fresh}"]
         # --force: it would otherwise refuse a host whose own name cannot be looked up.
-        run([*install_command, "--force", "--skip-test-db", "--auth-root-authentication-method=socket"], timeout_s=120)
+        # A folder of its own for temporary tables: two labs that start at once give theirs the same names.
+        options = ["--force", "--skip-test-db", "--auth-root-authentication-method=socket", f"--tmpdir={data.parent}"]
+        run([*install_command, *options], timeout_s=120)
         fresh.rename(data)
     layout.database_socket.unlink(missing_ok=True)
     daemon.start(
@@ -109,6 +111,7 @@ def start_database(layout: Layout) -> None:
             "--no-defaults",
             "--user=root",
             f"--datadir={data}",
+            f"--tmpdir={data.parent}",
             f"--socket={layout.database_socket}",
             f"--pid-file={layout.path / 'run' / 'mariadbd.pid'}",
             "--skip-networking",

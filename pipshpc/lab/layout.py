@@ -20,6 +20,7 @@ CONTROLLER = "labctl"
 TEMPLATES = Path(__file__).parents[2] / "envs" / "lab"
 # The names of Unix sockets end here; the kernel allows no more.
 SOCKET_LIMIT = 107
+SOFTWARE = "stack.json"
 FIRST_PORT, DATABASE_PORT = 17100, 17090
 
 
@@ -32,6 +33,13 @@ class Node:
     address: str
     namespace: str  # network namespace
     link: str  # the host's end of its cable
+
+
+class Software(Record, frozen=True):
+    """The stack that the lab's jobs load: its module, and the folder of its modulefiles; kept in the lab's folder."""
+
+    module: str
+    modulepath: str
 
 
 class Layout(Record, frozen=True):
@@ -203,6 +211,14 @@ def read_layout(folder: Path) -> Layout | None:
     return convert(raw, Layout, str(path))
 
 
+def read_software(layout: Layout) -> Software | None:
+    """Return the stack that the jobs of a lab load; None where they run with what submits them."""
+    try:
+        return msgspec.json.decode((layout.path / SOFTWARE).read_bytes(), type=Software)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
 def slurm_conf(layout: Layout, cluster: str, host_cpus: int) -> str:
     """Return the slurm.conf of a cluster.
 
@@ -233,8 +249,8 @@ def slurmdbd_conf(layout: Layout) -> str:
     return _fill("slurmdbd.conf.in", **_values(layout))
 
 
-def site_text(layout: Layout, cluster: str) -> str:
-    """Return the site file of a cluster: envs/sites/lab.yaml with the name and the sizes of this one."""
+def site_text(layout: Layout, cluster: str, software: Software | None = None) -> str:
+    """Return the site file of a cluster: envs/sites/lab.yaml with the name, sizes and software of this one."""
     path = TEMPLATES.with_name("sites") / "lab.yaml"
     site = yaml.safe_load(path.read_text())
     site["name"] = cluster
@@ -245,6 +261,8 @@ def site_text(layout: Layout, cluster: str) -> str:
     own = site["scheduler"]
     own["max_nodes"], own["block_nodes"] = layout.nodes, min(own["block_nodes"], layout.nodes)
     # Without accounts, clusters do not know of each other, and each is reached by its SLURM_CONF alone.
+    if software is not None:
+        site["modulepath"], site["stack"] = [software.modulepath], software.module
     own["cluster"] = cluster if len(layout.clusters) > 1 and layout.accounting else ""
     return f"# Written by `pipshpc lab up`.\n{yaml.safe_dump(site, sort_keys=False)}"
 

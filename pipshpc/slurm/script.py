@@ -11,6 +11,7 @@ from pipshpc.errors import SpecError
 from pipshpc.site import Site, choose_partition, launch_command
 from pipshpc.slurm.state import JOB_ID
 from pipshpc.stack.loading import load_lines
+from pipshpc.stack.staging import run_lines, stage_lines
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/=@+-]{0,199}")
 
@@ -84,15 +85,14 @@ def sbatch_text(site: Site, job: Job, uid: int | None = None) -> str:
     # A job that is started again must not wipe out what it said before.
     lines += ["#SBATCH --open-mode=append"] if job.output else []
     lines += [f"#SBATCH {option}" for option in (*own.options, *job.options)]
-    body = ["set -e", *load_lines(site, job.modules)]
+    body = ["set -e", *load_lines(site, job.modules), *stage_lines(site)]
     body += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
     body += job.setup
     words = list(job.command)
     if job.launch:
         words = launch_command(site, job.ntasks, job.cpus_per_task, words, nodes=job.nodes or 0, uid=uid)
-    # The command takes the shell's place, so that signals to the batch script reach it.
     shell = "#!/bin/bash -l" if site.modules or job.modules else "#!/bin/bash"
-    return "\n".join([shell, *lines, "", *body, f"exec {shlex.join(words)}"]) + "\n"
+    return "\n".join([shell, *lines, "", *body, *run_lines(site, shlex.join(words))]) + "\n"
 
 
 def _check_job(job: Job) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,16 @@ class CfReader:
     def inventory(self) -> list[str]:
         """Names and units of all fields."""
         return [f"{v.name} [{v.text('units') or 'no units'}]" for v in self._fields()]
+
+    def extents(self) -> Iterator[tuple[SourceGrid | None, Times | None]]:
+        """Yield grid and times of every field, whatever it is, as far as its axes are understood."""
+        for variable in self._fields():
+            grid, times = None, None
+            with contextlib.suppress(InputError):
+                grid = self._grid(variable)[0]
+            with contextlib.suppress(InputError):
+                times = self._time_axis(variable)[1]
+            yield grid, times
 
     def _fields(self) -> list[Variable]:
         return [v for v in self.variables.values() if len(v.shape) >= 2 and v.dtype.kind in "iuf"]

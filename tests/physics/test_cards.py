@@ -9,6 +9,7 @@ from pipshpc.product import load_cards
 CARDS = load_cards()
 EVERY = [(card, algorithm) for card in CARDS.values() for algorithm in card.algorithms]
 ALGORITHMS = [(card, algorithm) for card, algorithm in EVERY if not algorithm.by]
+POINTWISE = [(card, algorithm) for card, algorithm in ALGORITHMS if algorithm.loop in ("pointwise", "stateful")]
 BY_SURFACE = [(card, algorithm) for card, algorithm in EVERY if algorithm.by]
 CHECKS = [(card, check) for card in CARDS.values() for check in card.checks]
 
@@ -40,14 +41,15 @@ def test_algorithms_by_surface_are_documented_and_name_plain_ones(card, algorith
     assert set(algorithm.inputs) == {"surface"}
 
 
-@pytest.mark.parametrize(("card", "algorithm"), ALGORITHMS, ids=label)
+@pytest.mark.parametrize(("card", "algorithm"), POINTWISE, ids=label)
 def test_missing_input_gives_missing_output(card, algorithm):
     example = next(c for c in card.checks if c.algorithm == algorithm.name)
     values = {**algorithm.parameters, **example.inputs}
     parameters = {n: values[n] for n in algorithm.parameters}
-    for missing in algorithm.inputs:
+    names = [*algorithm.inputs, *algorithm.state]
+    for missing in names:
         # Twenty elements: a whole vector and a rest.
-        inputs = {n: np.full(20, values[n], np.float32) for n in algorithm.inputs}
+        inputs = {n: np.full(20, values[n], np.float32) for n in names}
         inputs[missing][7] = np.nan
         for out in evaluate(algorithm, inputs, parameters).values():
             assert np.flatnonzero(np.isnan(out)).tolist() == [7]
