@@ -240,7 +240,9 @@ DIGEST = "{digest}"
 def source_digest(pxds: Path, flags: list[str]) -> str:
     """Return a digest of all point functions and of the flags they are compiled with."""
     digest = hashlib.sha256(" ".join(flags).encode())
-    for path in sorted([*pxds.glob("*.pxd"), *pxds.glob("*.h"), pxds / "chain.pyx", pxds / "snobal.pyx", pxds / "generate.py"]):
+    for path in sorted(
+        [*pxds.glob("*.pxd"), *pxds.glob("*.h"), pxds / "chain.pyx", pxds / "snobal.pyx", pxds / "generate.py"]
+    ):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -257,6 +257,7 @@ cdef void turbulence(Many* p, const Site* q) noexcept nogil:
     cdef double slope[PACK]
     cdef double last[PACK]
     cdef double miss[PACK]
+    cdef double rests[PACK]
     cdef double ta[PACK]
     cdef double dt[PACK]
     cdef double dq[PACK]
@@ -278,6 +279,7 @@ cdef void turbulence(Many* p, const Site* q) noexcept nogil:
         slope[i] = (0.41 * 9.80665) * (dt[i] / ta[i] + 0.61 * dq[i]) * 0.41 / log_t / at_least(ustar * ustar, 1e-12)
         last[i] = 0.0
         miss[i] = slope[i]
+        rests[i] = where(p.n[i] > 0.0, 0.0, 1.0)
     for turn in range(40):
         open_ = 0.0
         for i in range(PACK):
@@ -289,10 +291,12 @@ cdef void turbulence(Many* p, const Site* q) noexcept nogil:
             # A secant that leaves the side of the neutral stability, or has no slope, gives way to where the last led.
             secant = where((secant * led > 0.0) & (gap != miss[i]) & (fabs(secant) < 8.0 * fabs(led) + 1e-3), secant,
                            led)
-            open_ += where((fabs(gap) > 1e-6 * fabs(led)) & (fabs(gap) > 1e-12) & (p.n[i] > 0.0), 1.0, 0.0)
+            # A pixel that rests stays as it is while its neighbours go on: its bits do not depend on them.
+            rests[i] = where((fabs(gap) <= 1e-6 * fabs(led)) | (fabs(gap) <= 1e-12), 1.0, rests[i])
+            open_ += 1.0 - rests[i]
             last[i] = slope[i]
             miss[i] = gap
-            slope[i] = secant
+            slope[i] = where(rests[i] > 0.0, slope[i], secant)
         if open_ == 0.0:
             break
     for i in range(PACK):
@@ -320,7 +324,7 @@ cdef void balance(Many* p, const Site* q, double dt, double weight) noexcept nog
     """
     cdef int i
     cdef Pack s
-    cdef bint snow, wet, mixed
+    cdef bint snow, wet, mixed, spent
     cdef double fall, frozen, rain, deep, t_snow, t_rain, soaked, net, ground, inner, advected, surface, whole
     cdef double ks0, ks1, kg, e0, e1, eg, rate, grains, load, extra, melt, q0, q1, gone, before, loss, below, vapour
     cdef double tlow, tbar, density, most, out, water, held
@@ -380,7 +384,8 @@ cdef void balance(Many* p, const Site* q, double dt, double weight) noexcept nog
         extra = where(snow & (s.rho < q.dense), (grains + load) / rate, 0.0)
         change(&s, extra > 0.0, -s.z * extra / (1.0 + extra), 0.0, q.top)
         # Precipitation on snow, or as the first snow.
-        change(&s, wet & snow, deep, fall, q.top)
+        spent = snow & (s.n == 0.0)
+        change(&s, wet & (s.n > 0.0) & snow, deep, fall, q.top)
         held += where(wet & snow, room(deep, density, soaked), 0.0)
         s.z = where(snow, s.z, deep)
         s.m = where(snow, s.m, frozen)
@@ -394,7 +399,7 @@ cdef void balance(Many* p, const Site* q, double dt, double weight) noexcept nog
         s.c1 = where(snow, s.c1, where(s.n == 2.0, cold(s.t1, s.m1), 0.0))
         water = room(s.z, (s.rho - soaked * WATER) / (1.0 - soaked * WATER / ICE), soaked)
         held = where(snow, held, where(s.n > 0.0, water, 0.0))
-        s.free += where(snow & (s.n == 0.0), 0.0, rain + where(snow, held, 0.0))
+        s.free += where(spent, fall, where(snow & (s.n == 0.0), 0.0, rain + where(snow, held, 0.0)))
         # Melt: what energy is left beyond the cold of a layer, not more than there is ice.
         q0 = surface * dt + s.c0
         q1 = where(s.n == 2.0, (ground - inner) * dt + s.c1, 0.0)

@@ -20,7 +20,7 @@ def label(value):
 
 @pytest.mark.parametrize(("card", "check"), CHECKS, ids=label)
 def test_worked_example(card, check):
-    found = float(compute(card.id, check.algorithm, **check.inputs))
+    found = float(np.ravel(compute(card.id, check.algorithm, **check.inputs))[-1])  # of a series its last value
     assert found == pytest.approx(check.expected, abs=check.tolerance), check.source
     assert card.valid_range[0] <= found <= card.valid_range[1]
 

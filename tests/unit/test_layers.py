@@ -30,6 +30,7 @@ LAYERS = (
         "atmosphere",
         "sixs",
         "seaice",
+        "icesheet",
         "tiepoints",
         "granule",
         "inputs",
