@@ -266,7 +266,7 @@ cdef void turbulence(Many* p, const Site* q) noexcept nogil:
     cdef double log_u = log((q.zu - d0) / q.z0)
     cdef double log_t = log((q.zt - d0) / q.z0)
     cdef double ustar, factor, e, h, es, ea, led, gap, secant, open_
-    cdef int i, turn
+    cdef int i, _turn
     for i in range(PACK):
         es = over_ice(p.t0[i])
         ea = at_most(p.vap[i], saturation(p.tas[i]))
@@ -280,7 +280,7 @@ cdef void turbulence(Many* p, const Site* q) noexcept nogil:
         last[i] = 0.0
         miss[i] = slope[i]
         rests[i] = where(p.n[i] > 0.0, 0.0, 1.0)
-    for turn in range(40):
+    for _turn in range(40):
         open_ = 0.0
         for i in range(PACK):
             ustar = 0.41 * p.wind[i] / (log_u - step_m(q.zu * slope[i]))
@@ -378,7 +378,8 @@ cdef void balance(Many* p, const Site* q, double dt, double weight) noexcept nog
         p.advected[i] += where(snow, advected, 0.0) * dt
         p.total[i] += where(snow, whole, 0.0) * dt
         # Compaction by time; Anderson (1976).
-        rate = where(s.m >= 2000.0, 1.0, (23.5 * cos(0.0015707963267948967 * at_most(s.m, 2000.0)) + 24.5) * 3600.0 / dt)
+        rate = (23.5 * cos(0.0015707963267948967 * at_most(s.m, 2000.0)) + 24.5) * 3600.0 / dt
+        rate = where(s.m >= 2000.0, 1.0, rate)
         grains = 0.01 * exp(-0.046 * at_least(s.rho - 100.0, 0.0) - 0.04 * (FREEZE - s.tm))
         load = 0.026 * s.m * exp(-0.08 * (FREEZE - s.tm) - 0.021 * s.rho)
         extra = where(snow & (s.rho < q.dense), (grains + load) / rate, 0.0)
@@ -471,14 +472,14 @@ cdef void advance(double* pool, const int* which, int count, const Site* q, doub
     """Take `times` steps of `dt` s with the pixels `which` of a pool, a packet at a time."""
     cdef Many p
     cdef double* flat = <double*>&p
-    cdef int first, i, k, turn
+    cdef int first, i, k, _turn
     first = 0
     while first < count:
         for k in range(35):
             for i in range(PACK):
                 # A packet that is not full goes on with copies of its last pixel.
                 flat[k * PACK + i] = pool[k * PIECE + which[min(first + i, count - 1)]]
-        for turn in range(times):
+        for _turn in range(times):
             turbulence(&p, q)
             balance(&p, q, dt, dt / q.step)
         for k in range(35):
@@ -503,7 +504,7 @@ cdef void hour(double* pool, const int* which, int count, const Site* q) noexcep
     cdef int split[PIECE]
     cdef int some[PIECE]
     cdef int few[PIECE]
-    cdef int n_whole = 0, n_split = 0, n_some, n_few, k, quarter
+    cdef int n_whole = 0, n_split = 0, n_some, n_few, k, _quarter
     for k in range(count):
         if lightest_below(pool, which[k], 60.0, q.top):
             split[n_split] = which[k]
@@ -512,7 +513,7 @@ cdef void hour(double* pool, const int* which, int count, const Site* q) noexcep
             whole[n_whole] = which[k]
             n_whole += 1
     advance(pool, whole, n_whole, q, 3600.0, 1)
-    for quarter in range(4 if n_split else 0):
+    for _quarter in range(4 if n_split else 0):
         n_some = 0
         n_few = 0
         for k in range(n_split):
@@ -531,7 +532,7 @@ cdef void run_piece(const real* const* rows, const Site* q, real* const* outs, P
     """One step of the forcing for a piece of a row."""
     cdef double pool[35 * PIECE]
     cdef int active[PIECE]
-    cdef int n_active = 0, i, k, turn
+    cdef int n_active = 0, i, k, _turn
     cdef Py_ssize_t at
     cdef real seen
     cdef double value
@@ -564,7 +565,7 @@ cdef void run_piece(const real* const* rows, const Site* q, real* const* outs, P
             n_active += 1
     for k in range(n_active):
         begin(pool, active[k], q)
-    for turn in range(<int>(q.step / 3600.0 + 0.5)):
+    for _turn in range(<int>(q.step / 3600.0 + 0.5)):
         hour(pool, active, n_active, q)
     for i in range(count):
         store(pool, i, rows, outs, first + i, q)
@@ -656,8 +657,8 @@ INPUTS = ("rss", "rlds", "tas", "vap", "sfcWind", "tsl", "pr", "snowshare", "new
 STATES = ("depth", "mass", "mass_rest", "cold_upper", "cold_lower", "cold_mean", "liquid", "rss_before",
           "rlds_before", "tas_before", "vap_before", "wind_before", "tsl_before", "pr_before", "share_before",
           "density_before", "tpr_before")
-PARAMETERS = ("step", "height_wind", "height_air", "depth_soil", "z0_snow", "top", "pores", "emissivity", "soil", "snow",
-              "ripe", "dense")
+PARAMETERS = ("step", "height_wind", "height_air", "depth_soil", "z0_snow", "top", "pores", "emissivity", "soil",
+              "snow", "ripe", "dense")
 OUTPUTS = ("snw", "snd", "rhosn", "lwsn", "tsn", "tsnlower", "tsnmean", "rnsn", "hfssn", "hflsn", "hfgsn", "hfprsn",
            "hfsn", "evsn", "snm", "mrrosn", "next_depth", "next_mass", "next_mass_rest", "next_cold_upper",
            "next_cold_lower", "next_cold_mean", "next_liquid", "next_rss_before", "next_rlds_before", "next_tas_before",

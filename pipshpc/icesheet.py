@@ -134,7 +134,7 @@ def _solve(terms: Doubles, h: Doubles) -> tuple[tuple[int, ...], Doubles, Double
 def _cholesky(normal: Doubles) -> Doubles | None:
     """The lower factor; None where a pivot says that the points do not tell the terms apart."""
     try:
-        lower = np.linalg.cholesky(normal)
+        lower = np.asarray(np.linalg.cholesky(normal), np.float64)
     except np.linalg.LinAlgError:
         return None
     return lower if (np.diag(lower) ** 2 > ILL * np.diag(normal)).all() else None

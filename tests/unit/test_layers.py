@@ -33,6 +33,7 @@ LAYERS = (
         "icesheet",
         "tiepoints",
         "granule",
+        "classify",
         "inputs",
         "passes",
         "firstpass",
