@@ -53,7 +53,7 @@ LAYERS = (
     {"inventory"},
     {"slurm"},
     {"drive"},
-    {"coast", "quicklook", "probe", "doctor", "lab"},
+    {"coast", "quicklook", "probe", "findings", "doctor", "lab"},
     {"view"},
     {"commands", "cli"},
 )
