@@ -75,10 +75,7 @@ extensions = [
     extension("_loops", loops, LOOPS),
     extension("_tiles", tiles),
     # The inversion calls point functions in loops of its own.
-    *(
-        extension(f"_{path.stem}", path, EXTRA.get(path.stem))
-        for path in sorted((ROOT / "cext").glob("*.pyx"))
-    ),
+    *(extension(f"_{path.stem}", path, EXTRA.get(path.stem)) for path in sorted((ROOT / "cext").glob("*.pyx"))),
 ]
 
 ALL_KEPT = KEPT is not None and all(list(KEPT.glob(f"{e.name.partition('.')[2]}.*.so")) for e in extensions)
