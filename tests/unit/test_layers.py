@@ -51,7 +51,7 @@ LAYERS = (
     {"inventory"},
     {"slurm"},
     {"drive"},
-    {"coast", "quicklook", "probe", "doctor", "lab"},
+    {"coast", "quicklook", "probe", "findings", "doctor", "lab"},
     {"view"},
     {"commands", "cli"},
 )
