@@ -37,6 +37,7 @@ LAYERS = (
         "passes",
         "firstpass",
         "prose",
+        "productdoc",
         "dataset",
         "digest",
         "encode",
