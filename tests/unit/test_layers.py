@@ -39,6 +39,7 @@ LAYERS = (
         "passes",
         "firstpass",
         "prose",
+        "productdoc",
         "dataset",
         "digest",
         "encode",
