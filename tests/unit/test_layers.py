@@ -13,10 +13,23 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 LAYERS = (
     {"errors", "cache"},
     {"walltime"},
-    {"amount", "schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
+    {
+        "amount",
+        "calendar",
+        "schema",
+        "grid",
+        "sourcegrid",
+        "product",
+        "edges",
+        "forcing",
+        "sun",
+        "statics",
+        "fetch",
+        "site",
+    },
     {"stack"},
     {"storage"},
-    {"offer", "task", "campaign", "recipe", "sampling", "plan"},
+    {"offer", "task", "campaign", "recipe", "sampling", "timeline", "plan"},
     # The catalogue item is the last act of the ranks, and tells the driver what is done.
     {
         "domain",
@@ -35,6 +48,7 @@ LAYERS = (
         "inputs",
         "passes",
         "firstpass",
+        "timed",
         "prose",
         "dataset",
         "digest",
