@@ -111,6 +111,7 @@ class Endings:
             self.desk.status.failed[task.id] = verdict.reason
             remove_parts(task)
             self.desk.write("failed", task=task.id, cause=verdict.cause, reason=verdict.reason, nodes=launch.nodes_used)
+            self.desk.give_up_followers(task)
             return
         heappush(self.desk.held, (time.monotonic() + verdict.wait_s, task.id))
 
@@ -128,4 +129,5 @@ class Endings:
             self.desk.status.reports.append(report)
             facts |= self.desk.sizes.learn(task, report, before)
         self.desk.write("completed", task=task.id, launch=launch.number, **facts)
+        self.desk.release(task)
         return True
