@@ -8,10 +8,12 @@ import os
 import platform
 import sys
 from pathlib import Path
+from shutil import copyfile
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "cext"))
@@ -22,6 +24,8 @@ MARCH = os.environ.get("PIPSHPC_MARCH", "native")
 FLAGS = ["-O3", "-fopenmp", f"-march={MARCH}", "-fno-math-errno", "-fno-trapping-math", "-g0", "-Wno-unused-function"]
 # Cython writes every literal as a double; this keeps float arithmetic float.
 FLAGS += ["-fsingle-precision-constant"]
+# A folder of kernels that were built from the same sources with the same flags: `pipshpc stack deploy` keeps one.
+KEPT = Path(os.environ["PIPSHPC_KERNELS"]) if os.environ.get("PIPSHPC_KERNELS") else None
 VECTOR = ["-mprefer-vector-width=512"] if platform.machine() == "x86_64" and MARCH != "x86-64" else []
 
 
@@ -35,6 +39,24 @@ def extension(name: str, source: Path, extra: list[str] | None = None) -> Extens
         extra_link_args=["-fopenmp"],
         libraries=["mvec", "m"] if platform.machine() == "x86_64" and sys.platform == "linux" else ["m"],
     )
+
+
+class KeepingBuild(build_ext):
+    """Takes what is kept, and keeps what it builds."""
+
+    def build_extension(self, ext):
+        target = Path(self.get_ext_fullpath(ext.name))
+        kept = KEPT / target.name if KEPT else None
+        if kept and kept.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copyfile(kept, target)
+            return
+        super().build_extension(ext)
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_name(f".{kept.name}.{os.getpid()}")
+            copyfile(target, part)
+            part.replace(kept)
 
 
 # A point function must be inlined to be vectorised, however long it is; and a loop over many rows
@@ -56,12 +78,17 @@ extensions = [
     ),
 ]
 
+ALL_KEPT = KEPT is not None and all(list(KEPT.glob(f"{e.name.partition('.')[2]}.*.so")) for e in extensions)
+
 setup(
-    ext_modules=cythonize(
+    cmdclass={"build_ext": KeepingBuild},
+    ext_modules=extensions
+    if ALL_KEPT
+    else cythonize(
         extensions,
         build_dir="build",
         include_path=[str(ROOT)],
         compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},
         nthreads=2,
-    )
+    ),
 )

@@ -13,6 +13,7 @@ import typer
 
 from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, inventory, runs
 from pipshpc.commands.products import products_app
+from pipshpc.commands.stack import stack_app
 from pipshpc.commands.writing import OPTIONS
 from pipshpc.errors import PipshpcError
 from pipshpc.lab.cli import app as lab_app
@@ -25,6 +26,7 @@ for commands in (runs, campaign_acts, files, inventory):
     app.registered_commands += commands.app.registered_commands
 assert campaign_steers  # its commands are in the group
 app.add_typer(campaign_app.campaign_app, name="campaign")
+app.add_typer(stack_app, name="stack")
 app.add_typer(lab_app, name="lab")
 _settings = {"debug": False}
 

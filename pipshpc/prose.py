@@ -68,7 +68,7 @@ def tell_checks(card: Card, algorithm: Algorithm) -> list[str]:
     for check in examples:
         given: dict[str, Any] = dict(check.inputs)
         try:
-            found = float(compute(card.id, algorithm.name, **given))
+            found = middle_of(compute(card.id, algorithm.name, **given))
         except ImportError as error:
             return [f"Worked example: not evaluated, the kernels are not built ({error})."]
         verdict = "agrees" if abs(found - check.expected) <= check.tolerance else "DOES NOT AGREE"
@@ -104,9 +104,16 @@ def tell_lineage(about: Description) -> list[str]:
         lines.append("Static fields: " + ", ".join(f"{name} ({digest})" for name, digest in statics.items()) + ".")
     if lineage.get("pipshpc"):
         lines.append(f"Made by pipshpc {lineage['pipshpc']}, kernels {lineage.get('kernels', 'unknown')}.")
+    if stack := about.fact("pipshpc_stack"):
+        lines.append(f"Software stack {stack}.")
     if lineage.get("task"):
         lines.append(f"Task {lineage['task']}.")
     return lines or [str(about.fact("source") or "The file does not say how it was made.")]
+
+
+def middle_of(values: Any) -> float:
+    """Return a worked example's value: the one there is, or that of the middle step of a series."""
+    return float(values[len(values) // 2] if values.ndim else values)
 
 
 def _number(value: float | list[float]) -> str:

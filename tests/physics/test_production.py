@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from pipshpc import compute
+from pipshpc.kernel import evaluate_stateful
+from pipshpc.product import find_card
 
 DAY = 86400.0
 GRAM = 1e3 * DAY  # from kg m-2 s-1 to g m-2 a day
@@ -43,7 +45,8 @@ def season(n=12):
     green = 0.5 + 0.4 * wave + 0.01 * np.arange(n)
     tas = 285 + 12 * wave + np.linspace(-5, 5, n)
     x = {"fapar": 0.9 * green, "tasmin": tas - 6, "vpd": 700 + 300 * wave, "rsds": 180 + 120 * wave}
-    return {**x, "lai": 5 * green, "tas": tas, "landtype": kind}
+    x |= {"lai": 5 * green, "tas": tas, "landtype": kind}
+    return {name: values + 0 * kind for name, values in x.items()}
 
 
 def integrate(step, name, states, x, **parameters):
@@ -126,3 +129,38 @@ def test_casa_by_hand_and_its_best_temperature(float64):
     assert np.isfinite(rate).all() and abs(tas[rate.argmax()] - 298.15) < 3.0
     dry = float64("npp.npp_rate_casa", tas=298.15, **{**x, "evap_share": 0.0})["result"]
     assert dry == pytest.approx(wanted / 2, rel=1e-6)
+
+
+def test_year_of_the_compiled_steps_and_a_restart(float64):
+    """Single precision over a year is within 1e-5; a year in two parts is the year, to the bit."""
+    x = season(33)
+    mod17 = find_card("npp").algorithm("mod17")
+    whole, last = evaluate_stateful(mod17, x)
+    made, _ = integrate(float64, "npp.npp_mod17", STATES, x, **NUMBERS)
+    assert np.allclose(whole["npp"][-1], made[-1], rtol=1e-5, atol=1e-6)
+    first, state = evaluate_stateful(mod17, {k: v[:173] for k, v in x.items()})
+    second, end = evaluate_stateful(mod17, {k: v[173:] for k, v in x.items()}, state)
+    assert np.array_equal(np.concatenate([first["npp"], second["npp"]]), whole["npp"])
+    assert all(np.array_equal(end[name], last[name]) for name in STATES)
+
+
+def test_a_missing_day_counts_nothing():
+    x = season(17)
+    holes = {k: v.copy() for k, v in x.items()}
+    holes["rsds"][100, 3] = np.nan
+    found, state = evaluate_stateful(find_card("npp").algorithm("mod17"), holes)
+    without, kept = evaluate_stateful(
+        find_card("npp").algorithm("mod17"), {k: np.delete(v, 100, 0) for k, v in x.items()}
+    )
+    assert np.isnan(found["npp"][100, 3]) and found["npp"][-1, 3] == without["npp"][-1, 3]
+    assert state["psn_sum"][3] == kept["psn_sum"][3]
+
+
+def test_casa_adds_up_its_months():
+    x = season(16)
+    x["topt"] = 0 * x["tas"] + 292.0
+    x["evap_share"] = 0 * x["tas"] + 0.7
+    names = ("fapar", "rsds", "tas", "topt", "evap_share")
+    found, _ = evaluate_stateful(find_card("npp").algorithm("casa1993"), {n: x[n] for n in names})
+    assert (np.diff(found["npp"], axis=0) >= 0).all()
+    assert ((found["npp"][-1] > 0.1) & (found["npp"][-1] < 2.0)).all()

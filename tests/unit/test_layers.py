@@ -45,6 +45,7 @@ LAYERS = (
         "seaice",
         "tiepoints",
         "granule",
+        "classify",
         "inputs",
         "passes",
         "firstpass",
@@ -64,7 +65,7 @@ LAYERS = (
     {"inventory"},
     {"slurm"},
     {"drive"},
-    {"coast", "quicklook", "probe", "doctor", "lab"},
+    {"coast", "quicklook", "probe", "findings", "doctor", "lab"},
     {"view"},
     {"commands", "cli"},
 )
