@@ -65,6 +65,9 @@ class KeepingBuild(build_ext):
 LOOPS = ["-finline-limit=20000", "--param=vect-max-version-for-alias-checks=400"]
 LOOPS += ["--param=large-function-growth=20000", "--param=inline-unit-growth=5000"]
 
+# The snowpack computes in double precision, so its literals stay double.
+EXTRA = {"inversion": LOOPS, "snobal": [*LOOPS, "-fno-single-precision-constant"]}
+
 loops, tiles = generate.write_loops(
     ROOT / "pipshpc" / "products", ROOT / "cext", ROOT / "build" / "cext", FLAGS + VECTOR + LOOPS
 )
@@ -72,10 +75,7 @@ extensions = [
     extension("_loops", loops, LOOPS),
     extension("_tiles", tiles),
     # The inversion calls point functions in loops of its own.
-    *(
-        extension(f"_{path.stem}", path, LOOPS if path.stem == "inversion" else None)
-        for path in sorted((ROOT / "cext").glob("*.pyx"))
-    ),
+    *(extension(f"_{path.stem}", path, EXTRA.get(path.stem)) for path in sorted((ROOT / "cext").glob("*.pyx"))),
 ]
 
 ALL_KEPT = KEPT is not None and all(list(KEPT.glob(f"{e.name.partition('.')[2]}.*.so")) for e in extensions)

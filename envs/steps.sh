@@ -138,7 +138,8 @@ find_python() {
     local candidate
     if [ -n "${PYTHON:-}" ]; then
         base=$(command -v "$PYTHON") && qualifies "$base" && return
-        fail "PYTHON=$PYTHON does not do; wanted: Python 3.11 or later with venv, pip and its C headers"
+        fail "PYTHON=$PYTHON does not do; wanted: Python 3.11 or later with venv, pip and its C headers" \
+            "$(name_it PYTHON=/path/to/python3)"
     fi
     # The system's Python comes first: other users and the compute nodes can read it.
     for candidate in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do

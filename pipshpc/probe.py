@@ -99,7 +99,7 @@ def try_statics() -> dict[str, object]:
 
 
 def try_product(folder: str) -> dict[str, object] | None:
-    """Make a small product with all ranks, from an idealised atmosphere without static fields; tell its content."""
+    """Make a small product with all ranks, from a smooth atmosphere that needs no other file; tell its content."""
     from mpi4py import MPI
 
     from pipshpc.campaign import Campaign
@@ -109,8 +109,14 @@ def try_product(folder: str) -> dict[str, object] | None:
     from pipshpc.schema import parse_yaml
     from pipshpc.survey import survey
 
-    comm = MPI.COMM_WORLD
-    campaign = parse_yaml(SMALL.replace("FOLDER", json.dumps(str(Path(folder, "product")))), Campaign, "trial")
+    comm, forcing = MPI.COMM_WORLD, Path(folder, "forcing.nc")
+    if comm.rank == 0:
+        _write_forcing(forcing)
+    comm.Barrier()
+    text = SMALL.replace("FORCING", json.dumps(str(forcing))).replace(
+        "OUTPUT", json.dumps(str(Path(folder, "product")))
+    )
+    campaign = parse_yaml(text, Campaign, "trial")
     task = plan(campaign, survey(campaign, Path(folder)))[0]
     run(task, comm)
     if comm.rank:
@@ -119,17 +125,45 @@ def try_product(folder: str) -> dict[str, object] | None:
     return {"task": task.id, "content": files}
 
 
+def _write_forcing(path: Path) -> None:
+    """Write a day of temperature, dew point and cloud on 5 degrees: waves, so that every pixel has its own values."""
+    import netCDF4
+    import numpy as np
+
+    hour, lat, lon = np.arange(24.0), np.linspace(90.0, -90.0, 37), np.arange(72) * 5.0
+    turn = np.radians(lon)[None, None, :] + 2 * np.pi * hour[:, None, None] / 24
+    north = np.radians(lat)[None, :, None]
+    fields = {
+        "t2m": ("K", 255 + 45 * np.cos(north) ** 2 + 5 * np.cos(turn)),
+        "d2m": ("K", 250 + 42 * np.cos(north) ** 2 + 3 * np.cos(turn + 1)),
+        "tcc": ("1", 0.5 + 0.4 * np.sin(3 * turn) * np.cos(north)),
+    }
+    with netCDF4.Dataset(path, "w") as file:
+        axes = {"time": ("hours since 2019-02-02 00:00:00", hour)}
+        axes |= {"latitude": ("degrees_north", lat), "longitude": ("degrees_east", lon)}
+        for name, (units, values) in axes.items():
+            file.createDimension(name, len(values))
+            file.createVariable(name, "f8", (name,))[:] = values
+            file[name].units = units
+        for name, (units, values) in fields.items():
+            # Thousandths of integers: no rounding of a library can make another number.
+            data = file.createVariable(name, "i4", tuple(axes))
+            data.units, data.scale_factor = units, 0.001
+            data.set_auto_scale(False)
+            data[:] = np.rint(values * 1000)
+
+
 SMALL = """
 campaign: "trial"
 products: ["rlds", "rsdt"]
 grid: "5deg"
 box: "globe"
 period: "3h"
-start: "2006-04-01T00:00:00Z"
-end: "2006-04-02T00:00:00Z"
-forcing: {kind: "idealised", downscale: false}
+start: "2019-02-02T00:00:00Z"
+end: "2019-02-03T00:00:00Z"
+forcing: {kind: "files", paths: [FORCING], downscale: false}
 site: "local"
-output: FOLDER
+output: OUTPUT
 """
 
 TRIALS = {

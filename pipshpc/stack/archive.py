@@ -22,6 +22,7 @@ import msgspec
 import yaml
 
 from pipshpc.errors import InputError, OutputError
+from pipshpc.stack.foundation import unpack
 from pipshpc.stack.spec import Declaration, parse_lock
 from pipshpc.stack.wheels import copy_sources
 
@@ -65,6 +66,10 @@ BOOT_PACKAGES = (
     "psutil",
     "xxhash",
     "annotated-doc",
+    "pydantic",
+    "pydantic-core",
+    "annotated-types",
+    "typing-inspection",
     "numpy",
 )
 
@@ -171,8 +176,7 @@ def opened(archive: Path | None) -> Iterator[Content | None]:
         return
     with tempfile.TemporaryDirectory(prefix="pipshpc-archive-") as scratch:
         try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(scratch, filter="data")
+            unpack(archive, Path(scratch))
         except (OSError, tarfile.TarError) as error:
             raise InputError(f"{archive}: cannot be unpacked ({error}); copy it again, or export it again") from error
         yield _content(next((p for p in Path(scratch).iterdir() if p.is_dir()), Path(scratch)))

@@ -26,6 +26,9 @@ INSPECT = """
 import importlib, importlib.metadata, json, re, sys
 named = {re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in importlib.metadata.distributions()}
 failed = {}
+if "mpi4py" in named:
+    import mpi4py
+    mpi4py.rc.initialize = False
 for name in json.loads(sys.argv[1]):
     try:
         importlib.import_module(name)
