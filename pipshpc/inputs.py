@@ -257,10 +257,11 @@ class Inputs:
     def _forcing(chain: Chain) -> list[str]:
         return [f.name for f in chain.fields if f.kind == "forcing"]
 
-    def reserve(self, chain: Chain, batches: Sequence[Batch]) -> None:
-        """Take the memory for the largest batch (collective over the node)."""
+    def reserve(self, chain: Chain, batches: Sequence[Batch], beside: Chain | None = None) -> None:
+        """Take the memory for the largest batch of what a chain reads, and one beside it (collective over the node)."""
         states = max(len(b.states) for b in batches)
-        self._order = self._forcing(chain)
+        both = self._forcing(chain) + (self._forcing(beside) if beside else [])
+        self._order = list(dict.fromkeys(both))
         names = max(len(self._order), 1)
         if self._reduced:
             shape = self._shape(self.grids[self.chain_grids[CONSTANT]])
@@ -270,10 +271,10 @@ class Inputs:
     def load(self, chain: Chain, batch: Batch) -> None:
         """Decode a batch into node memory, each rank of the node its share."""
         assert self._memory is not None
-        jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._forcing(chain)))]
+        jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._order))]
         failed: Exception | None = None
         for at, number, state in jobs[self._node.rank :: self._node.size]:
-            name = self._forcing(chain)[number]
+            name = self._order[number]
             try:
                 values = self._read(name, state.first)
                 if state.weight:

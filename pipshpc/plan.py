@@ -28,11 +28,12 @@ from pipshpc.grid import Grid
 from pipshpc.offer import NOWHERE, Holdings, Offer
 from pipshpc.product import load_cards
 from pipshpc.recipe import GEOMETRY, explain, resolve
-from pipshpc.sampling import Drawn, Sampler, iso, sample_window
+from pipshpc.sampling import LONGEST_S, Drawn, Sampler, iso, sample_window
 from pipshpc.schema import Record
 from pipshpc.task import Carry, Task, file_name, group_windows
 from pipshpc.timeline import draw_steps, find_carry, resets, with_states
 
+LONG_SAMPLE_S = 21600.0  # of windows of many days; the sun's path over 6 hours is exact to 0.2 % of a day's light
 KEPT_SETS = 64  # of files, whose names and digests neighbouring tasks share
 DAY = timedelta(days=1)
 
@@ -92,6 +93,8 @@ class _Chain:
         self.cards = {name: msgspec.to_builtins(cards[name]) for name in used}
         self.timed = any(s.kind == "timed" for s in self.recipe.steps)
         self.carry, self.resets = find_carry(self.recipe, cards), resets(self.recipe, cards)
+        if read_span(campaign.period).unit == "y":  # what begins anew with the year has nothing to hand on
+            self.carry = tuple(c for c in self.carry if c.name not in self.resets)
         if self.carry:
             self.recipe, self.cards, self.products = with_states(self.recipe, self.cards, products, self.carry)
         self.statics = {s.source: offer.statics[s.source] for s in self.recipe.steps if s.kind == "static"}
@@ -126,7 +129,8 @@ class Plan:
         self._span = span = read_span(campaign.period)
         self._long = not span.short
         self._period = read_period(campaign.step) if self._long else span.length
-        self._sampler = Sampler(offer, campaign.forcing.hold, self._period, patient=campaign.cycle is not None)
+        longest = LONG_SAMPLE_S if self._long else LONGEST_S
+        self._sampler = Sampler(offer, campaign.forcing.hold, self._period, campaign.cycle is not None, longest)
         self._latest: dict[int, Task] = {}  # of each chain, where tasks follow from one another
         self._grid = Grid.parse(campaign.grid)
         window = self._grid.window(read_box(campaign.box))

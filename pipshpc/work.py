@@ -202,7 +202,7 @@ class Work:
         """
         curve = self.blocks.order()
         batches = make_batches(self.task, self.inputs.state_bytes(self.chain), self.manner.batch_mib)
-        self.inputs.reserve(self.chain, batches)
+        self.inputs.reserve(self.chain, batches, self.timed.still if self.timed else None)
         beat.total = self.blocks_total = len(curve) * len(batches)
         kept = self._go_on(curve, batches, files)
         beat.kept = beat.done = self.blocks_kept
