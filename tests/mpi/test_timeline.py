@@ -167,6 +167,18 @@ def test_a_missing_day_costs_that_day_only(tmp_path, start_ranks):
     assert (all_days == 100).all() and (share == 88).all()  # 7 of 8
 
 
+def test_a_mean_of_eight_days_is_the_mean_of_their_means(campaign, start_ranks):
+    days = {"products": ["rlds"], "start": "2004-01-09T00:00:00Z", "end": "2004-01-17T00:00:00Z"}
+    whole = campaign("whole", period="8d", **days)
+    each = campaign("each", period="1d", **days)
+    assert (len(whole), len(each)) == (1, 8)
+    make_all([*whole, *each], start_ranks, 2)
+    mean, count = read(whole[0].path("rlds"), "rlds")
+    parts = np.array([read(task.path("rlds"), "rlds")[0] for task in each])
+    assert np.abs(parts.mean(axis=0) - mean).max() < 0.021  # both are rounded to 0.02
+    assert (count == 32).all()  # four samples a day
+
+
 def test_what_does_not_fit_is_said_before_anything_starts(campaign):
     with pytest.raises(SpecError, match="made of many steps"):
         campaign("short", period="1d", end="2004-01-02T00:00:00Z")
