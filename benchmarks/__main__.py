@@ -18,7 +18,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import chain, decomposition, flux, job, kernel, overhead, planning, radiation, scaling, startup, write
+from benchmarks import (
+    chain,
+    decomposition,
+    flux,
+    inventory,
+    job,
+    kernel,
+    overhead,
+    planning,
+    radiation,
+    scaling,
+    startup,
+    write,
+)
 from benchmarks.machine import describe
 from benchmarks.measure import Section, Settings, Verdict
 from pipshpc import __version__
@@ -26,7 +39,20 @@ from pipshpc import __version__
 REPO = Path(__file__).parents[1]
 SECTIONS = {
     module.__name__.rpartition(".")[2]: module.measure
-    for module in (kernel, radiation, flux, chain, decomposition, planning, write, scaling, job, overhead, startup)
+    for module in (
+        kernel,
+        radiation,
+        flux,
+        chain,
+        decomposition,
+        planning,
+        inventory,
+        write,
+        scaling,
+        job,
+        overhead,
+        startup,
+    )
 }
 
 

@@ -13,7 +13,7 @@ cdef extern from *:
 
 cdef enum:
     MAX_ROWS = 32
-    MAX_OUTS = 8
+    MAX_OUTS = 40
     PIECE = 16384
 
 

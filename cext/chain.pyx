@@ -214,6 +214,7 @@ cdef extern from *:
 
 cdef enum:
     MAX_ARGS = 32
+    MAX_OUTS = 40
     MAX_OPS = 96
     MAX_OUTPUTS = 16
     MAX_PARAMETERS = 512
@@ -238,7 +239,7 @@ cdef struct Op:
     int args[MAX_ARGS]  # select: surface, then the parts
     int kinds[MAX_ARGS]  # select: of the parts
     int nouts
-    int outs[8]
+    int outs[MAX_OUTS]
     int parameter  # offset into the parameters
 
 cdef struct Mean:
@@ -375,7 +376,7 @@ cdef class Machine:
             return
         to.nargs = len(op["args"])
         if to.nargs > MAX_ARGS:
-            raise ValueError("a loop takes at most 32 inputs and gives 8 outputs")
+            raise ValueError("a loop takes at most 32 inputs and gives 40 outputs")
         for j in range(to.nargs):
             to.args[j] = op["args"][j]
         if to.kind == SELECT:
@@ -385,8 +386,8 @@ cdef class Machine:
             return
         to.loop = <pips_loop><void*><uintptr_t><size_t>op["address"]
         to.nouts = len(op["outs"])
-        if to.nouts > 8:
-            raise ValueError("a loop takes at most 32 inputs and gives 8 outputs")
+        if to.nouts > MAX_OUTS:
+            raise ValueError("a loop takes at most 32 inputs and gives 40 outputs")
         for j in range(to.nouts):
             to.outs[j] = op["outs"][j]
         to.parameter = self.npar
@@ -573,7 +574,7 @@ cdef class Machine:
     cdef void call(self, Op* op, int npad, real* slots, int32_t* of) noexcept nogil:
         cdef int r, j, i, n
         cdef const real* args[MAX_ARGS]
-        cdef real* outs[8]
+        cdef real* outs[MAX_OUTS]
         for r in range(of[0]):
             i, n = of[2 * r + 1], of[2 * r + 2] - of[2 * r + 1]
             for j in range(op.nargs):

@@ -7,6 +7,7 @@ and gives NaN wherever an input is NaN.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import yaml
 
 # What every series function takes beside its inputs: days since the start, their number, pixels of the tile.
 IMPLIED = [("constreal*", "day"), ("Py_ssize_t", "n"), ("Py_ssize_t", "width")]
+TUPLE = re.compile(r"^(INPUTS|STATES|PARAMETERS|OUTPUTS) = (\(.*?\))$", re.MULTILINE | re.DOTALL)
 SIGNATURE = re.compile(r"^cdef inline (real|void) (\w+)\(([^)]*)\) noexcept nogil:", re.MULTILINE)
 
 
@@ -32,6 +34,7 @@ class Kernel:
     order: tuple[str, ...]  # all arguments as the function takes them
     series: bool = False  # takes all time steps of a tile of pixels at once
     lengthy: tuple[str, ...] = ()  # outputs of a series that are series themselves
+    by_hand: bool = False  # its row function is written by hand, in cext/<family>.pyx
 
     @property
     def key(self) -> str:
@@ -51,6 +54,22 @@ def read_signatures(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]
     return found
 
 
+def read_row_functions(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """Return the signatures of row functions that are written by hand: modules that say what their rows hold.
+
+    Such a ``cext/<family>.pyx`` has the tuples INPUTS, STATES, PARAMETERS and
+    OUTPUTS, and ADDRESS, that of a function with the arguments of a loop.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.pyx")):
+        text = path.read_text(encoding="utf-8")
+        if "\nADDRESS = " in text:
+            parts = {n: ast.literal_eval(v) for n, v in TUPLE.findall(text)}
+            taken = [("real", n) for n in parts["INPUTS"] + parts["STATES"] + parts["PARAMETERS"]]
+            found[f"{path.stem}.row"] = ("by hand", taken + [("real*", n) for n in parts["OUTPUTS"]])
+    return found
+
+
 def read_kernels(cards: Path, pxds: Path) -> list[Kernel]:
     """Match each algorithm of each card with its point function.
 
@@ -60,7 +79,7 @@ def read_kernels(cards: Path, pxds: Path) -> list[Kernel]:
         Where a card names a function that is not there, or the function has
         an argument that is neither an input nor a parameter of the card.
     """
-    signatures = read_signatures(pxds)
+    signatures = read_signatures(pxds) | read_row_functions(pxds)
     kernels: dict[str, Kernel] = {}
     for path in sorted(cards.glob("*.yaml")):
         for algorithm in yaml.safe_load(path.read_text(encoding="utf-8"))["algorithms"]:
@@ -94,6 +113,7 @@ def read_kernels(cards: Path, pxds: Path) -> list[Kernel]:
                 tuple(label for _, label in signatures[key][1]),
                 loop == "series",
                 tuple(algorithm.get("series_outputs") or ()),
+                signatures[key][0] == "by hand",
             )
             _check_outputs(path, algorithm, kernel)
             if kernels.setdefault(key, kernel) != kernel:
@@ -183,18 +203,20 @@ SERIES = {{
 
 def module_text(kernels: list[Kernel], digest: str) -> str:
     """Return the Cython source of the module of all loops."""
-    loops = "\n\n".join(loop_text(k) for k in kernels)
+    written = [k for k in kernels if not k.by_hand]
+    loops = "\n\n".join(loop_text(k) for k in written)
+    others = "".join(f"from pipshpc import _{k.family}\n" for k in kernels if k.by_hand)
     table = "\n".join(
-        f'    "{k.key}": Loop(<size_t>row_{k.family}_{k.name}, {k.rows!r}, {k.parameters!r}, '
-        f"{k.outputs or ('result',)!r}),"
+        f'    "{k.key}": Loop({f"_{k.family}.ADDRESS" if k.by_hand else f"<size_t>row_{k.family}_{k.name}"}, '
+        f"{k.rows!r}, {k.parameters!r}, {k.outputs or ('result',)!r}),"
         for k in kernels
     )
     return f'''"""Loops over rows, written by cext/generate.py from the product cards. Do not edit."""
 
 from cext.vecmath cimport real, in_row, out_row
-{_imports(kernels)}
+{_imports(written)}
 from typing import NamedTuple
-
+{others}
 
 class Loop(NamedTuple):
     """One compiled loop: address of the C function and the names of what it takes and gives."""
@@ -218,7 +240,9 @@ DIGEST = "{digest}"
 def source_digest(pxds: Path, flags: list[str]) -> str:
     """Return a digest of all point functions and of the flags they are compiled with."""
     digest = hashlib.sha256(" ".join(flags).encode())
-    for path in sorted([*pxds.glob("*.pxd"), *pxds.glob("*.h"), pxds / "chain.pyx", pxds / "generate.py"]):
+    for path in sorted(
+        [*pxds.glob("*.pxd"), *pxds.glob("*.h"), pxds / "chain.pyx", pxds / "snobal.pyx", pxds / "generate.py"]
+    ):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -16,8 +16,9 @@ compile() {
     "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate "$@"
 }
 compile --only-binary :all: envs/requirements.in -o envs/requirements.lock "${@}"
-# pvlib asks for h5py, which must not come as a wheel.
+# pvlib and satpy ask for h5py, which must not come as a wheel.
 compile --only-binary :all: --no-emit-package h5py envs/requirements-dev.in -o envs/requirements-dev.lock "${@}"
+compile --only-binary :all: --no-emit-package h5py envs/rs-tools.in -o envs/rs-tools.lock "${@}"
 compile --only-binary :all: --no-deps envs/requirements-bench.in -o envs/requirements-bench.lock "${@}"
 compile --no-deps --no-binary h5py envs/h5py.in -o envs/h5py.lock "${@}"
-printf 'lock: wrote envs/requirements.lock envs/requirements-dev.lock envs/requirements-bench.lock envs/h5py.lock\n'
+printf 'lock: wrote envs/%s.lock\n' requirements requirements-dev rs-tools requirements-bench h5py

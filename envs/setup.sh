@@ -23,42 +23,17 @@ dev="" bench=""
 [ "${1:-}" = "--dev" ] && dev=1
 [ "${1:-}" = "--bench" ] && dev=1 bench=1
 venv=${VENV:-$PWD/.venv}
-cache=${PIPSHPC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pipshpc}
 stamps=$venv/.pipshpc
 logs=$PWD/build/setup
 python=$venv/bin/python
 mkdir -p "$logs"
 
-say() { printf 'setup: %s\n' "$*"; }
+who=setup
+# shellcheck source=envs/steps.sh
+. envs/steps.sh
 
-fail() {
-    printf 'setup: %s\n' "$@" >&2
-    exit 4
-}
-
-# Run a command with its output in a log; show the end of the log if it fails.
-logged() {
-    local log=$logs/$1.log
-    shift
-    "$@" >"$log" 2>&1 </dev/null && return
-    tail -n 25 "$log" >&2
-    fail "failed: $*" "the whole output is in $log"
-}
-
-digest() { sha256sum | cut -c1-16; }
 is_fresh() { [ "$(cat "$stamps/$1" 2>/dev/null)" = "$2" ]; }
 stamp() { mkdir -p "$stamps" && printf '%s\n' "$2" >"$stamps/$1"; }
-took() { say "$1 ($((SECONDS - $2)) s)"; }
-
-# ---------------------------------------------------------------- system
-
-missing_packages() {
-    local known package
-    known=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' "$@" 2>/dev/null || true)"
-    for package in "$@"; do
-        [[ $known == *" installed=$package "* ]] || printf '%s\n' "$package"
-    done
-}
 
 system_packages() {
     packages=(gcc g++ make)
@@ -66,100 +41,6 @@ system_packages() {
     [ -n "${MPICC:-}" ] || packages+=(openmpi-bin libopenmpi-dev)
     [ -n "${HDF5_DIR:-}" ] || packages+=(libhdf5-openmpi-dev hdf5-tools)
     [ -z "$dev" ] || packages+=(cdo gdal-bin shellcheck)
-}
-
-install_system() {
-    command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || return 0
-    system_packages
-    local missing started=$SECONDS
-    mapfile -t missing < <(missing_packages "${packages[@]}")
-    [ ${#missing[@]} -gt 0 ] || return 0
-    if [ "$(id -u)" != 0 ] || [ -n "${PIPSHPC_NO_APT:-}" ]; then
-        advice="sudo apt-get install --no-install-recommends ${missing[*]}"
-        return 0
-    fi
-    say "installing system packages: ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    logged apt-update apt-get -q -o DPkg::Lock::Timeout=600 update
-    logged apt-install apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 \
-        install --no-install-recommends "${missing[@]}"
-    hash -r
-    took "system packages installed" $started
-}
-
-# What to say where something of the system is missing.
-how_to_get() {
-    [ -z "$advice" ] || printf 'Debian, Ubuntu:  %s\n' "$advice"
-    printf 'On a cluster:    module load %s\n' "$1"
-    printf 'With conda:      conda install -c conda-forge %s\n' "$2"
-}
-
-# Print the multiarch name, such as x86_64-linux-gnu, if the system has one.
-multiarch() { gcc -print-multiarch 2>/dev/null || true; }
-
-is_parallel_hdf5() {
-    grep -qs '^#define H5_HAVE_PARALLEL 1' "$1"/include/H5pubconf*.h && compgen -G "$1/lib*/libhdf5.so*" >/dev/null
-}
-
-find_mpi() {
-    mpicc=$(command -v "${MPICC:-mpicc}") || {
-        mapfile -t how < <(how_to_get openmpi "openmpi openmpi-mpicc")
-        fail "no MPI compiler: ${MPICC:-mpicc} is not on the PATH; pipshpc needs MPI (Open MPI 4 or later, or MPICH 4 or later)" \
-            "${how[@]}" "or name it: make setup MPICC=/path/to/mpicc"
-    }
-    # The launcher has to belong to the same MPI, so it is looked for beside the compiler first.
-    mpiexec=$(dirname "$mpicc")/mpiexec
-    [ -x "$mpiexec" ] || mpiexec=$(command -v mpiexec || true)
-}
-
-find_hdf5() {
-    local tried=() folder
-    for folder in "${HDF5_DIR:-}" "/usr/lib/$(multiarch)/hdf5/openmpi" "/usr/lib/$(multiarch)/hdf5/mpich"; do
-        [ -n "$folder" ] || continue
-        tried+=("$folder")
-        if is_parallel_hdf5 "$folder"; then
-            hdf5=$folder
-            return
-        fi
-        # A folder that was asked for is right or an error, never passed over in silence.
-        [ -z "${HDF5_DIR:-}" ] || break
-    done
-    if [ -z "${HDF5_DIR:-}" ] && command -v h5pcc >/dev/null; then
-        folder=$(h5pcc -showconfig 2>/dev/null | sed -n 's/^ *Installation point: *//p')
-        tried+=("$folder (from h5pcc)")
-        if is_parallel_hdf5 "$folder"; then
-            hdf5=$folder
-            return
-        fi
-    fi
-    mapfile -t how < <(how_to_get "hdf5 (the one built with MPI)" "'hdf5=*=mpi_openmpi*'")
-    fail "no parallel HDF5 (a shared library, and H5_HAVE_PARALLEL in H5pubconf.h); looked in: ${tried[*]}" \
-        "${how[@]}" "or name it: make setup HDF5_DIR=/path/to/hdf5"
-}
-
-# ---------------------------------------------------------------- Python
-
-# 3.11 or later, able to make environments, with the headers that extensions need.
-qualifies() {
-    "$1" -I -c '
-import ensurepip, pathlib, sys, sysconfig, venv
-headers = pathlib.Path(sysconfig.get_path("include"), "Python.h")
-sys.exit(sys.version_info < (3, 11) or not headers.exists())' 2>/dev/null
-}
-
-find_python() {
-    local candidate
-    if [ -n "${PYTHON:-}" ]; then
-        base=$(command -v "$PYTHON") && qualifies "$base" && return
-        fail "PYTHON=$PYTHON does not do; wanted: Python 3.11 or later with venv, pip and its C headers"
-    fi
-    # The system's Python comes first: other users and the compute nodes can read it.
-    for candidate in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do
-        base=$(command -v "$candidate") && qualifies "$base" && return
-    done
-    mapfile -t how < <(how_to_get python/3.11 "'python>=3.11'")
-    fail "no Python 3.11 or later with venv, pip and its C headers; found: $(python3 --version 2>&1 || echo none)" \
-        "${how[@]}" "or name it: make setup PYTHON=/path/to/python3"
 }
 
 python_facts() {
@@ -220,43 +101,15 @@ install_peers() {
 
 # ---------------------------------------------------------------- h5py and mpi4py
 
-# A wheel made on this machine, from the cache or built into it.
-local_wheel() { # name lock key environment...
-    local name=$1 lock=$2 folder=$cache/wheels/$3 started=$SECONDS
-    shift 3
-    wheel=$(compgen -G "$folder/$name-*.whl" | head -n 1 || true)
-    [ -z "$wheel" ] || return 0
-    say "building $name for this MPI and HDF5, once (a minute or two)"
-    rm -rf "$folder.new"
-    # Without pip's own cache: it does not know which MPI a wheel was built for.
-    logged "build-$name" env "$@" "$python" -m pip wheel --no-input --no-cache-dir --no-build-isolation --no-deps \
-        --no-binary "$name" --require-hashes -r "$lock" -w "$folder.new"
-    mkdir -p "$folder"
-    mv "$folder.new/$name"-*.whl "$folder/"
-    rm -rf "$folder.new"
-    wheel=$(compgen -G "$folder/$name-*.whl" | head -n 1)
-    took "$name built, kept in $folder" $started
-}
-
-# 0: two ranks of one world; 3: ranks that do not see each other, so mpi4py talks to another MPI.
-two_ranks() {
-    OMPI_MCA_rmaps_base_oversubscribe=1 timeout 60 "$mpiexec" -n 2 "$python" -c \
-        'from mpi4py import MPI; raise SystemExit(0 if MPI.COMM_WORLD.size == 2 else 3)' >"$logs/ranks.log" 2>&1 </dev/null
-}
-
 install_mpi() {
-    local key mpi started=$SECONDS
-    mpi="$mpicc $("$mpicc" -show 2>/dev/null || true) $("$mpiexec" --version 2>/dev/null | head -n 1 || true)"
-    key=$({
-        cat envs/h5py.lock "$hdf5"/include/H5pubconf*.h
-        printf '%s\n%s\n%s\n' "$hdf5" "$mpi" "$("$python" -I -S -VV)"
-    } | digest)
+    local key started=$SECONDS
+    key=$(build_key)
     ! is_fresh h5py "$key" || return 0
     if ! "$python" -c 'from mpi4py import MPI' 2>"$logs/mpi4py.log"; then
         say "the published mpi4py does not load this MPI"
         own_mpi4py "$key"
     fi
-    local_wheel h5py envs/h5py.lock "$key" CC="$mpicc" HDF5_MPI=ON HDF5_DIR="$hdf5" CFLAGS="-O1 -g0"
+    build_h5py envs/h5py.lock "$key"
     logged h5py pip_install --no-index --no-deps --force-reinstall "$wheel"
     "$python" -c 'import h5py, sys; sys.exit(not h5py.get_config().mpi)' ||
         fail "h5py was built without MPI against $hdf5; see $logs/build-h5py.log"
@@ -320,7 +173,6 @@ fetch_statics() {
 }
 
 main() {
-    advice=""
     # Two `make` at once would install into the same environment.
     if command -v flock >/dev/null; then
         exec 9>"$logs/lock"
@@ -329,7 +181,8 @@ main() {
     if [ "$(id -u)" = 0 ]; then
         export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     fi
-    install_system
+    system_packages
+    install_system "${packages[@]}"
     find_mpi
     find_hdf5
     make_venv

@@ -176,6 +176,7 @@ def _origin(about: Description) -> dict[str, Any]:
         "pipshpc:product_version": version,
         "pipshpc:algorithm": about.fact("pipshpc_algorithm", "algorithm"),
         "pipshpc:task": about.fact("pipshpc_task", "task"),
+        "pipshpc:stack": about.fact("pipshpc_stack"),
         "pipshpc:lineage": about.lineage,
         "processing:lineage": " ".join(tell_lineage(about)),
         "processing:software": {"pipshpc": str(about.fact("pipshpc"))} if about.fact("pipshpc") else None,

@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
-from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, inventory, runs
+from pipshpc.commands import campaign_acts, campaign_app, campaign_steers, files, inventory, late, lineage, runs
 from pipshpc.commands.products import products_app
+from pipshpc.commands.stack import stack_app
+from pipshpc.commands.subscribe import subscribe_app
 from pipshpc.commands.writing import OPTIONS
 from pipshpc.errors import PipshpcError
 from pipshpc.lab.cli import app as lab_app
@@ -21,11 +23,13 @@ app = typer.Typer(
     name="pipshpc", help="Global remote-sensing products on Slurm clusters.", no_args_is_help=True, **OPTIONS
 )
 app.add_typer(products_app, name="products")
-for commands in (runs, campaign_acts, files, inventory):
+for commands in (runs, campaign_acts, files, inventory, lineage, late):
     app.registered_commands += commands.app.registered_commands
 assert campaign_steers  # its commands are in the group
 app.add_typer(campaign_app.campaign_app, name="campaign")
+app.add_typer(stack_app, name="stack")
 app.add_typer(lab_app, name="lab")
+app.add_typer(subscribe_app, name="subscribe")
 _settings = {"debug": False}
 
 

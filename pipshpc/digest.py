@@ -3,7 +3,8 @@
 The content digest covers the stored values of every dataset, seen through
 its filters, with type, shape and chunks, and every attribute. It does not
 cover where things lie in the file or how well they are compressed, so files
-made by different numbers of ranks or another compressor can be compared.
+made by different numbers of ranks or another compressor can be compared. Nor
+does it cover the attribute that names the software stack of the job.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import h5py
 
 READ_BYTES = 4 << 20
+STACK = "pipshpc_stack"  # who made it, not what it says
 # Dimension scales point at each other by address in the file; the names they point at are what counts.
 REFERENCES = ("DIMENSION_LIST", "REFERENCE_LIST")
 MOST_DIFFERENCES = 50
@@ -85,7 +87,7 @@ def content_digest(path: str | Path, known: ChunkDigests | None = None) -> str:
     with open_hdf5(path) as handle:
         for name, node in nodes(handle):
             add("node", name.encode())
-            for attribute in sorted(node.attrs):
+            for attribute in sorted(set(node.attrs) - {STACK}):
                 add("attribute", attribute.encode())
                 add("value", _attribute_bytes(node, attribute))
             if _is_dataset(node):
@@ -222,7 +224,7 @@ def difference(a: str | Path, b: str | Path) -> list[str]:
 
 
 def _attribute_differences(one: h5py.HLObject, two: h5py.HLObject) -> Iterator[str]:
-    for name in sorted(set(one.attrs) | set(two.attrs)):
+    for name in sorted((set(one.attrs) | set(two.attrs)) - {STACK}):
         if name not in one.attrs or name not in two.attrs:
             yield f"attribute '{name}' only in the {'first' if name in one.attrs else 'second'} file"
         elif _attribute_bytes(one, name) != _attribute_bytes(two, name):

@@ -38,6 +38,7 @@ class Report(Record, frozen=True):
     read_bytes, written_bytes : from and to storage as Linux counts them, summed over the ranks; 0 where it does not
     startup_s : from the launch (the task's turn, for the later ones of a launch) to the first block computed
     job, step, nodes : in Slurm's words; empty elsewhere
+    stack : module of the software stack that was loaded, with its digest; empty where none was
     """
 
     task: str
@@ -60,6 +61,7 @@ class Report(Record, frozen=True):
     job: str = ""
     step: str = ""
     nodes: str = ""
+    stack: str = ""
 
 
 class Beat(Record, frozen=True):

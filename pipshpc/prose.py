@@ -104,6 +104,8 @@ def tell_lineage(about: Description) -> list[str]:
         lines.append("Static fields: " + ", ".join(f"{name} ({digest})" for name, digest in statics.items()) + ".")
     if lineage.get("pipshpc"):
         lines.append(f"Made by pipshpc {lineage['pipshpc']}, kernels {lineage.get('kernels', 'unknown')}.")
+    if stack := about.fact("pipshpc_stack"):
+        lines.append(f"Software stack {stack}.")
     if lineage.get("task"):
         lines.append(f"Task {lineage['task']}.")
     return lines or [str(about.fact("source") or "The file does not say how it was made.")]

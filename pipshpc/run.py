@@ -81,6 +81,7 @@ def run(task: Task, comm: Any = None, manner: Manner | None = None, stop: Stop |
             missing_states=missing,
             threads=manner.threads,
             attempt=manner.attempt,
+            stack=os.environ.get("PIPSHPC_STACK", ""),
             **facts,
         )
         together(comm, lambda: _register(task, report, digests))

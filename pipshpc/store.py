@@ -13,7 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from pipshpc import __version__
-from pipshpc.digest import ChunkDigests, content_digest
+from pipshpc.digest import STACK, ChunkDigests, content_digest
 from pipshpc.encode import FILL, LEVEL, encode, make_chunk
 from pipshpc.errors import OutputError
 from pipshpc.exchange import Chunk
@@ -313,7 +313,12 @@ def _coordinates(file: h5py.File, task: Task, window: Window) -> list[h5py.Datas
 
 
 def _global_attributes(task: Task, card: Card) -> dict[str, str]:
-    """Return the attributes that say what the file is and how it came to be; nothing that changes from run to run."""
+    """Return the attributes that say what the file is and how it came to be.
+
+    Nothing in them changes from run to run but the stack that the job had
+    loaded, which the content digest leaves out: another stack must not make
+    another product.
+    """
     choice = next(c for c in task.recipe.choices if c.product == card.id)
     algorithm = card.algorithm(choice.algorithm)
     parts = [card.algorithm(name) for name in dict.fromkeys(algorithm.by.values())]
@@ -331,7 +336,14 @@ def _global_attributes(task: Task, card: Card) -> dict[str, str]:
         "pipshpc_algorithm": algorithm.name,
         "pipshpc_task": task.id,
         "lineage": json.dumps(lineage(task), sort_keys=True),
+        **loaded_stack(),
     }
+
+
+def loaded_stack(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the attribute that names the stack this process has loaded, with its digest; empty where it has none."""
+    words = environ.get("PIPSHPC_STACK"), environ.get("PIPSHPC_STACK_DIGEST")
+    return {STACK: " ".join(filter(None, words))} if all(words) else {}
 
 
 def lineage(task: Task) -> dict[str, object]:

@@ -61,17 +61,20 @@ def print_difference(
     second: Annotated[Path, typer.Argument(metavar="B", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Say what differs between two files.
+    """Say what differs between two files, and why.
 
-    Names each dataset and attribute; exit code 1 where any differs.
+    First what they were made of and by: inputs, cards, algorithms, kernels, software. Then each dataset and
+    attribute; exit code 1 where any differs.
     """
     from pipshpc.digest import difference
+    from pipshpc.inventory.compare import reasons
 
     lines = difference(first, second)
+    why = reasons(first, second)
     if as_json:
-        write_json({"equal": not lines, "differences": lines})
+        write_json({"equal": not lines, "reasons": why, "differences": lines})
     else:
-        write_lines(lines or ["no difference in what the files say"])
+        write_lines([*why, *(lines or ["no difference in what the files say"])])
     if lines:
         raise typer.Exit(1)
 

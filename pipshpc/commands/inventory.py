@@ -126,10 +126,7 @@ def search_items(
 
         draw_items(found, picture, place)
     if as_stac:
-        from pipshpc.inventory.stac import to_stac
-
-        features = [to_stac(item).to_dict(include_self_link=False) for item in found]
-        write_json({"type": "FeatureCollection", "features": features})
+        _write_stac(found)
     elif as_json:
         write_json(found)
     else:
@@ -138,6 +135,13 @@ def search_items(
             typer.echo(picture)
     if not found:
         raise typer.Exit(1)
+
+
+def _write_stac(found: list[Item]) -> None:
+    from pipshpc.inventory.stac import to_stac
+
+    features = [to_stac(item).to_dict(include_self_link=False) for item in found]
+    write_json({"type": "FeatureCollection", "features": features})
 
 
 def _show(found: list[Item], limit: int) -> None:

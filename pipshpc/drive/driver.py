@@ -72,6 +72,7 @@ class Driver:
                 self._next_look = time.monotonic() + LOOK_S
         for block in self.desk.engine.tend(0):
             self.hearing.note_block(block)
+        self.endings.close()
         self.desk.journal.write("forecast", left_s=0.0, done=self.desk.status.done, total=self.desk.status.total)
 
     def _is_over(self) -> bool:

@@ -12,8 +12,9 @@ from pipshpc import slurm
 from pipshpc.drive import course as states
 from pipshpc.drive.desk import Desk
 from pipshpc.drive.launches import Launch, files_of, tail
-from pipshpc.drive.prepare import is_full
+from pipshpc.drive.prepare import is_full, output_folder
 from pipshpc.drive.verdict import Ending, Verdict, cancelled_from_outside, judge
+from pipshpc.inventory.registrar import Registrar
 from pipshpc.ledger import remove_parts
 from pipshpc.notes import Beat, Failure, Report, read_note
 from pipshpc.task import Task
@@ -26,6 +27,16 @@ class Endings:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        campaign = desk.prepared.campaign
+        self.registrar = Registrar((desk.prepared.path, campaign.campaign, output_folder(campaign)))
+
+    def close(self) -> None:
+        """Register what could not be registered before; called when nothing is under way any more."""
+        self._note(self.registrar.finish())
+
+    def _note(self, trouble: str) -> None:
+        if trouble:
+            self.desk.write("not registered", reason=trouble)
 
     def conclude(self, launch: Launch) -> None:
         """Judge each task of a finished launch, by its verified output first."""
@@ -128,4 +139,5 @@ class Endings:
             self.desk.status.reports.append(report)
             facts |= self.desk.sizes.learn(task, report, before)
         self.desk.write("completed", task=task.id, launch=launch.number, **facts)
+        self._note(self.registrar.register([task.path(product) for product in task.products]))
         return True

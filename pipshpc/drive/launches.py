@@ -182,7 +182,7 @@ class Sizes:
             for name, seconds in rank.items():
                 stages[name] = round(stages.get(name, 0.0) + seconds, 4)
         facts = {k: plain[k] for k in ("blocks", "blocks_kept", "missing_states", "fields", "ranks", "threads")}
-        counters = ("startup_s", "cpu_s", "read_bytes", "written_bytes", "job", "step")
+        counters = ("startup_s", "cpu_s", "read_bytes", "written_bytes", "job", "step", "stack")
         facts |= {k: plain[k] for k in counters if plain.get(k)}
         lost = max(0, before.blocks_done - report.blocks_kept)
         return facts | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 BATCH = 200  # files between two commits: what a run that is ended has to look at again, at most
 NO_DATA = "no data"  # what is noted of a file that is not damaged, but no item
+STATES = ".pipshpc"  # folder of the campaigns' journals, beside the products
 REVISIONS = ".revisions"  # folder of replaced product files
 
 
@@ -82,6 +84,7 @@ class Harvest:
             raise InputError(f"{self.folder}: is no folder; name the one that holds the files")
         known = self._known()
         waiting: list[tuple[str, os.stat_result]] = []
+        self._note_campaigns()
         for path in self._files():
             found = _stat(path)
             if found is None:
@@ -108,6 +111,15 @@ class Harvest:
             damaged=self.damaged,
             known_damaged=self.known_damaged,
         )
+
+    def _note_campaigns(self) -> None:
+        """Note the campaigns whose output folder this is, as their journals tell."""
+        for place, folders, _ in os.walk(self.folder):
+            journals = sorted((Path(place) / STATES).glob("*/journal.jsonl")) if STATES in folders else []
+            folders[:] = [f for f in folders if not f.startswith(".")]
+            for journal in journals:
+                if file := _campaign_file(journal):
+                    self.stock.note_campaign(file, journal.parent.name, place)
 
     def _known(self) -> dict[str, tuple[int, int, str]]:
         low, high = f"{self.folder}{os.sep}", f"{self.folder}{chr(ord(os.sep) + 1)}"
@@ -191,6 +203,17 @@ class Harvest:
             with self.stock.writing() as base:
                 base.execute("DELETE FROM seen WHERE path = ?", (path,))
         return len(missing)
+
+
+def _campaign_file(journal: Path) -> str:
+    """Return the campaign file that a journal tells of last; empty where it tells of none."""
+    found = ""
+    with contextlib.suppress(OSError), journal.open("rb") as lines:
+        for line in lines:
+            if b'"driver started"' in line:
+                with contextlib.suppress(msgspec.DecodeError):
+                    found = msgspec.json.decode(line).get("campaign", "") or found
+    return found
 
 
 def _joined(parts: list[Path]) -> str:

@@ -121,6 +121,7 @@ def _from_product(raw: Mapping[str, Any], properties: Mapping[str, Any], data: P
         properties=kept | {"pipshpc:run": properties.get("pipshpc:run", {})},
         inputs=inputs,
         created=_time(properties.get("created")),
+        withdrawn=_time(properties.get("pipshpc:withdrawn")),
     )
 
 

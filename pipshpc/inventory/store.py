@@ -13,28 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from pipshpc.errors import InputError, OutputError, SpecError
 from pipshpc.inventory import query
 from pipshpc.inventory.boxes import split_box
 from pipshpc.inventory.item import Item, as_time, to_micro
-from pipshpc.inventory.tables import connect
-from pipshpc.schema import Record
+from pipshpc.inventory.tables import BUSY_S, connect
+from pipshpc.inventory.writing import ASKED, Added, Writer
 
 if TYPE_CHECKING:
     from pipshpc.inventory.harvest import Counts
 
 BATCH = 5000  # items of one transaction: others get their turn in between
-ASKED = 500  # values in one list of a statement
-
-
-class Added(Record, frozen=True):
-    """What `Inventory.add` did: new items, new revisions of known ones, and those that were known as they are."""
-
-    added: int = 0
-    revised: int = 0
-    same: int = 0
 
 
 def inventory_path(home: str | Path | None = None) -> Path:
@@ -58,8 +47,10 @@ class Inventory:
         self._streams: dict[tuple[str, ...], int] = {}
 
     @classmethod
-    def open(cls, path: str | Path | None = None, create: bool = True) -> Inventory:
+    def open(cls, path: str | Path | None = None, create: bool = True, patience_s: float = BUSY_S) -> Inventory:
         """Open the inventory at `path` (that of `inventory_path` if not given).
+
+        `patience_s` is how long to wait for another process that writes.
 
         Raises
         ------
@@ -69,7 +60,7 @@ class Inventory:
             Where it cannot be made.
         """
         path = Path(path) if path is not None else inventory_path()
-        return cls(path, connect(path, create))
+        return cls(path, connect(path, create, patience_s))
 
     def __enter__(self) -> Inventory:
         return self
@@ -261,11 +252,61 @@ class Inventory:
         found = self._items(text, {"path": os.path.abspath(path)})  # noqa: PTH100
         return found[0] if found else None
 
+    def with_digest(self, digest: str) -> list[Item]:
+        """Return all revisions of all items of some content, the newest first."""
+        text = (
+            f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.digest = :d AND i.digest <> '' ORDER BY i.created DESC"
+        )
+        return self._items(text, {"d": digest})
+
     def revisions(self, path: str | Path) -> list[Item]:
         """Return all revisions of what lies at a path, or has it as its id; oldest first."""
         at = self.at(path)
         text = f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.id = :id ORDER BY i.revision"
         return self._items(text, {"id": at.id if at else str(path)})
+
+    def move(self, item: Item, path: str | Path) -> None:
+        """Note that the file of one revision of an item lies elsewhere now."""
+        with self.writing() as base:
+            text = "UPDATE item SET path = ? WHERE id = ? AND revision = ?"
+            base.execute(text, (os.path.abspath(path), item.id, item.revision))  # noqa: PTH100
+
+    def stale(self) -> list[Item]:
+        """Return the current products with an input that was replaced or withdrawn since."""
+        text = (
+            f"SELECT DISTINCT {query.COLUMNS} FROM edge e CROSS JOIN item i ON i.key = e.child CROSS JOIN stream s "
+            "ON s.code = i.stream CROSS JOIN item p ON p.id = e.parent WHERE p.until IS NULL AND i.until IS NULL "
+            "AND i.withdrawn IS NULL AND (p.digest <> e.digest OR p.withdrawn IS NOT NULL) ORDER BY i.start, i.id"
+        )
+        return self._items(text, {})
+
+    def changed_since(self, since: str | datetime) -> list[Item]:
+        """Return the newest revision of all that came, was replaced or was withdrawn since then."""
+        text = (
+            f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.until IS NULL AND (i.created >= :since "
+            "OR i.withdrawn >= :since) ORDER BY i.start, i.id"
+        )
+        return self._items(text, {"since": query.as_micro(since)})
+
+    def after(self, key: int, most: int) -> list[tuple[int, Item]]:
+        """Return what was added after some item, in the order of adding: its key and the item."""
+        text = f"SELECT {query.COLUMNS} {query.FROM_ITEM} WHERE i.key > :key ORDER BY i.key LIMIT :most"
+        given = {"key": key, "most": most}
+        with self._lock:
+            keys = [
+                k for (k,) in self.base.execute("SELECT key FROM item WHERE key > ? ORDER BY key LIMIT ?", (key, most))
+            ]
+            return list(zip(keys, self._items(text, given), strict=True))
+
+    def note_campaign(self, file: str | Path, name: str, output: str | Path) -> None:
+        """Note a campaign file, so that late data can be brought to it."""
+        row = os.path.abspath(file), name, os.path.abspath(output)  # noqa: PTH100
+        with self.writing() as base:
+            base.execute("INSERT OR REPLACE INTO campaign VALUES (?, ?, ?)", row)
+
+    def campaigns(self) -> list[tuple[str, str, str]]:
+        """Return file, name and output folder of the campaigns that are known."""
+        return list(self.base.execute("SELECT file, name, output FROM campaign ORDER BY file"))
 
     def _items(self, text: str, given: dict[str, Any]) -> list[Item]:
         with self._lock:
@@ -292,91 +333,6 @@ class Inventory:
         with self._lock:
             return tuple(code for (code,) in self.base.execute(text, given))
 
-    def _stream(self, item: Item) -> int:
-        key = tuple(str(getattr(item, name)) for name in query.STREAM)
-        code = self._streams.get(key)
-        if code is None:
-            names = ", ".join(query.STREAM)
-            self.base.execute(f"INSERT OR IGNORE INTO stream ({names}) VALUES (?, ?, ?, ?, ?, ?)", key)
-            where = " AND ".join(f"{name} = ?" for name in query.STREAM)
-            code = self._streams[key] = int(
-                self.base.execute(f"SELECT code FROM stream WHERE {where}", key).fetchone()[0]
-            )
-        return code
-
     def add_in(self, batch: Sequence[Item]) -> Added:
         """Add some items inside a block of `writing`, together with whatever else it writes."""
-        known = self._known(item.id for item in batch)
-        fresh: list[tuple[int, Item]] = []
-        revised: dict[str, None] = {}
-        same, now = 0, to_micro(datetime.now(UTC))
-        key = int(self.base.execute("SELECT coalesce(max(key), 0) FROM item").fetchone()[0])
-        for item in batch:
-            history = known.setdefault(item.id, [])
-            if _is_known(history, item):
-                same += 1
-                self._move(history[-1], item)
-                continue
-            key += 1
-            if history:
-                revised[item.id] = None
-            history.append((key, item.digest, item.path))
-            fresh.append((key, item))
-        self._insert(fresh, now)
-        for ident in revised:
-            self._renumber(ident)
-        return Added(added=len(fresh) - len(revised), revised=len(revised), same=same)
-
-    def _known(self, idents: Iterable[str]) -> dict[str, list[tuple[int, str, str]]]:
-        """Return key, digest and path of all revisions of some items, oldest first."""
-        known: dict[str, list[tuple[int, str, str]]] = {}
-        names = list(dict.fromkeys(idents))
-        for first in range(0, len(names), ASKED):
-            part = names[first : first + ASKED]
-            marks = ", ".join("?" * len(part))
-            text = f"SELECT id, key, digest, path FROM item WHERE id IN ({marks}) ORDER BY revision"
-            for ident, *row in self.base.execute(text, part):
-                known.setdefault(ident, []).append((row[0], row[1], row[2]))
-        return known
-
-    def _move(self, newest: tuple[int, str, str], item: Item) -> None:
-        key, digest, path = newest
-        if digest == item.digest and path != item.path:
-            self.base.execute("UPDATE item SET path = ? WHERE key = ?", (item.path, key))
-
-    def _insert(self, fresh: list[tuple[int, Item]], now: int) -> None:
-        rows, places, edges = [], [], []
-        for key, item in fresh:
-            stream = self._stream(item)
-            start, stop = (to_micro(t) if t else None for t in (item.start, item.end))
-            created = to_micro(item.created) if item.created else now
-            withdrawn = to_micro(item.withdrawn) if item.withdrawn else None
-            properties = msgspec.json.encode(item.properties, order="sorted", enc_hook=str).decode()
-            place = item.bbox or (None, None, None, None)
-            head = key, item.id, stream, item.path, item.digest, item.size
-            tail = item.quality, item.recipe, properties, created, 1, None, withdrawn
-            rows.append((*head, *place, start, stop, *tail))
-            places += query.place_rows(key, item, stream)
-            edges += [(key, parent, digest) for parent, digest in item.inputs.items()]
-        self.base.executemany(f"INSERT INTO item VALUES ({', '.join('?' * 19)})", rows)
-        self.base.executemany(f"INSERT INTO place VALUES ({', '.join('?' * 9)})", places)
-        self.base.executemany("INSERT INTO edge VALUES (?, ?, ?)", edges)
-
-    def _renumber(self, ident: str) -> None:
-        """Order the revisions of an item by when they came; each ends where the next begins."""
-        rows = self.base.execute(
-            "SELECT key, created FROM item WHERE id = ? ORDER BY created, key", (ident,)
-        ).fetchall()
-        for number, (key, _) in enumerate(rows, start=1):
-            until = rows[number][1] if number < len(rows) else None
-            self.base.execute("UPDATE item SET revision = ?, until = ? WHERE key = ?", (number, until, key))
-
-
-def _is_known(history: list[tuple[int, str, str]], item: Item) -> bool:
-    """Say whether an item is one of the revisions that are there: the newest, or an old one at a place of its own."""
-    if not history:
-        return False
-    _, digest, path = history[-1]
-    return digest == item.digest or any(
-        (old, where) == (item.digest, item.path) and where != path for _, old, where in history[:-1]
-    )
+        return Writer(self.base, self._streams).add(batch)

@@ -8,12 +8,14 @@ finds candidates, whose exact numbers are then compared.
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from pipshpc.errors import InputError, OutputError
 
-VERSION = 1
+VERSION = 2  # 2: campaigns
 BUSY_S = 60.0
+SWITCHES, SWITCH_WAIT_S = 40, 0.02  # tries to set the journal's mode, and the wait, which grows
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS stream (
@@ -51,6 +53,9 @@ CREATE TABLE IF NOT EXISTS seen (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     trouble TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS campaign (
+    file TEXT PRIMARY KEY, name TEXT NOT NULL, output TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS subscription (
     name TEXT PRIMARY KEY, told TEXT NOT NULL, since INTEGER NOT NULL
 ) WITHOUT ROWID;
@@ -62,8 +67,14 @@ CREATE TABLE IF NOT EXISTS delivery (
 """
 
 
-def connect(path: Path, create: bool) -> sqlite3.Connection:
+def connect(path: Path, create: bool, patience_s: float = BUSY_S) -> sqlite3.Connection:
     """Open an inventory file; several processes may do so at once.
+
+    Parameters
+    ----------
+    path : file
+    create : make it where it is not there
+    patience_s : that another process is waited for, which is writing
 
     Raises
     ------
@@ -76,7 +87,7 @@ def connect(path: Path, create: bool) -> sqlite3.Connection:
         raise InputError(f"{path}: no inventory; make it with 'pipshpc ingest FOLDER'")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        base = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        base = sqlite3.connect(path, timeout=patience_s, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise OutputError(f"{path}: cannot be opened ({error}); name another folder with --home") from error
     try:
@@ -91,13 +102,12 @@ def connect(path: Path, create: bool) -> sqlite3.Connection:
 
 
 def _prepare(base: sqlite3.Connection) -> None:
-    # Readers do not wait for a writer. Where the file system cannot do it (NFS), SQLite stays with its journal.
-    base.execute("PRAGMA journal_mode = WAL")
+    _set_journal(base)
     base.execute("PRAGMA synchronous = NORMAL")
     base.execute("PRAGMA cache_size = -65536")
     base.execute("PRAGMA mmap_size = 1073741824")
     base.execute("PRAGMA temp_store = MEMORY")
-    if base.execute("PRAGMA user_version").fetchone()[0]:
+    if base.execute("PRAGMA user_version").fetchone()[0] >= VERSION:
         return
     base.execute("BEGIN IMMEDIATE")
     try:
@@ -109,3 +119,17 @@ def _prepare(base: sqlite3.Connection) -> None:
     except BaseException:
         base.execute("ROLLBACK")
         raise
+
+
+def _set_journal(base: sqlite3.Connection) -> None:
+    """Let readers go on while somebody writes; where the file system cannot do it (NFS), SQLite keeps its journal."""
+    for attempt in range(SWITCHES):
+        try:
+            if base.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                base.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            # The switch does not wait for others that open the new file at the same time.
+            if "locked" not in str(error) or attempt + 1 == SWITCHES:
+                raise
+            time.sleep(SWITCH_WAIT_S * (attempt + 1))

@@ -219,8 +219,21 @@ def versions_of(folder: Path, name: str) -> list[str]:
 
 
 def pin(module: str, folders: list[str] | list[Path]) -> str:
-    """Return the full name of a module whose default one of the folders states; others are returned as they are."""
-    if "/" in module:
+    """Return the full name of a module whose default one of the folders states, or whose digest is all that is named.
+
+    ``rs-core/3f2a...`` (at least 12 digits) is the version of that digest,
+    whatever the default is. Others are returned as they are.
+    """
+    name, _, version = module.partition("/")
+    if re.fullmatch(rf"[0-9a-f]{{{DIGEST_LETTERS},64}}", version):
+        found = [
+            v
+            for folder in folders
+            for v in versions_of(Path(folder), name)
+            if v.endswith(f"-{version[:DIGEST_LETTERS]}")
+        ]
+        return f"{name}/{found[0]}" if found else module
+    if version:
         return module
     for folder in folders:
         if version := default_of(Path(folder), module):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 
 from pipshpc import doctor
 from pipshpc.doctor import Outcome, examine, judge_locking, judge_mpi, run
+from pipshpc.findings import check_stack
 from pipshpc.schema import parse_yaml
 from pipshpc.site import Site
+from pipshpc.stack.info import StackInfo
+from pipshpc.stack.intact import write_record
 
 HERE = Path("/data")
 
@@ -138,3 +142,59 @@ def test_hdf5_without_mpi_is_recognised(tmp_path, monkeypatch):
     finding = doctor.check_parallel_hdf5(site, tmp_path)
     assert finding.state == "fail"
     assert "libhdf5-openmpi-dev" in finding.action
+
+
+@pytest.fixture
+def deployed(tmp_path, monkeypatch):
+    """A small stack, as its module names it; the Python that looks is the stack's."""
+    info = StackInfo(name="rs-try", version="1", digest="a" * 64, prefix=str(tmp_path / "stack"))
+    (tmp_path / "stack" / "bin").mkdir(parents=True)
+    (tmp_path / "stack" / "bin" / "python3").symlink_to(sys.executable)
+    package = tmp_path / "stack" / "lib" / "python3" / "site-packages" / "pipshpc"
+    package.mkdir(parents=True)
+    (package / "cli.py").write_text("one")
+    write_record(tmp_path / "stack", info)
+    monkeypatch.setenv("PIPSHPC_STACK", "rs-try/1-aaaaaaaaaaaa")
+    monkeypatch.setenv("PIPSHPC_STACK_DIGEST", "a" * 64)
+    monkeypatch.setenv("PIPSHPC_STACK_PREFIX", str(tmp_path / "stack"))
+    monkeypatch.delenv("PIPSHPC_STACK_SHARED", raising=False)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "stack"))
+    return package
+
+
+def test_a_loaded_stack_is_intact_also_after_python_compiled_it(deployed):
+    (deployed / "__pycache__").mkdir()
+    (deployed / "__pycache__" / "cli.pyc").write_text("compiled")
+    said = check_stack()
+    assert said.state == "ok" and "rs-try/1-aaaaaaaaaaaa is loaded and intact: 2 files" in said.found
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda package: (package / "cli.py").write_text("two"), "files of pipshpc were changed"),
+        (lambda package: (package / "cli.py").write_text("longer"), "other sizes or names"),
+        (lambda package: (package / "more.py").write_text(""), "3 files where 2 were deployed"),
+        (lambda package: (package / "cli.py").unlink(), "1 files where 2 were deployed"),
+        (lambda package: (package.parents[3] / "bin" / "python3").unlink(), "is gone"),
+    ],
+)
+def test_a_stack_that_was_changed_fails_and_is_deployed_again(deployed, change, word):
+    change(deployed)
+    said = check_stack()
+    assert said.state == "fail" and word in said.found and said.action == "pipshpc stack deploy rs-try"
+
+
+def test_a_module_of_another_digest_fails(deployed, monkeypatch):
+    monkeypatch.setenv("PIPSHPC_STACK_DIGEST", "b" * 64)
+    assert check_stack().state == "fail" and "b" * 64 in check_stack().found
+
+
+def test_another_python_than_that_of_the_stack_is_told(deployed, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert check_stack().state == "warn" and sys.executable in check_stack().found
+
+
+def test_no_stack_is_no_fault(monkeypatch):
+    monkeypatch.delenv("PIPSHPC_STACK", raising=False)
+    assert check_stack().state == "ok" and "none is loaded" in check_stack().found

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[2] / "pipshpc"
 LAYERS = (
     {"errors", "cache"},
     {"walltime"},
-    {"amount", "schema", "grid", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch", "site"},
+    {"amount", "schema", "grid", "polar", "sourcegrid", "product", "edges", "forcing", "sun", "statics", "fetch"},
+    {"site"},
     {"stack"},
     {"storage"},
     {"offer", "task", "campaign", "recipe", "sampling", "plan"},
@@ -30,6 +31,7 @@ LAYERS = (
         "atmosphere",
         "sixs",
         "seaice",
+        "icesheet",
         "tiepoints",
         "granule",
         "classify",
@@ -51,7 +53,7 @@ LAYERS = (
     {"inventory"},
     {"slurm"},
     {"drive"},
-    {"coast", "quicklook", "probe", "doctor", "lab"},
+    {"coast", "quicklook", "probe", "findings", "doctor", "lab"},
     {"view"},
     {"commands", "cli"},
 )
