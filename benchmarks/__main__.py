@@ -30,6 +30,7 @@ from benchmarks import (
     radiation,
     scaling,
     startup,
+    vegetation,
     write,
 )
 from benchmarks.machine import describe
@@ -43,6 +44,7 @@ SECTIONS = {
         kernel,
         radiation,
         flux,
+        vegetation,
         chain,
         decomposition,
         planning,

@@ -8,10 +8,11 @@ from typing import Literal
 
 import msgspec
 
+from pipshpc.calendar import Span, read_span
 from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
 from pipshpc.grid import GLOBE, Box, Grid
-from pipshpc.product import find_card
+from pipshpc.product import find_card, is_timed
 from pipshpc.schema import Record, load_yaml
 
 
@@ -97,6 +98,7 @@ class Campaign(Record, frozen=True):
     cycle: Cycle | None = None
     output: str = "products"
     chunk: list[int] | None = None
+    step: str = "1d"  # of what is made from steps, where the period is longer than a day
 
     def __post_init__(self) -> None:
         if self.forcing.kind == "granules":
@@ -155,6 +157,41 @@ def check_campaign(campaign: Campaign) -> None:
         read_period(campaign.cycle.delay)
     if end <= start:
         raise SpecError(f"key 'end': found {campaign.end}, wanted a time after start {campaign.start} (end exclusive)")
+    span = read_span(campaign.period)
+    if not span.short:
+        _check_long(campaign, span, start, end)
+    else:
+        _check_short(campaign, start, end)
+    for chain in campaign.chain_list():
+        _check_resources(chain.resources or campaign.resources)
+    _check_retry(campaign.retry)
+    if campaign.chunk is not None and (len(campaign.chunk) != 2 or min(campaign.chunk) < 1):
+        raise SpecError(f"key 'chunk': found {campaign.chunk}, wanted [rows, columns], both at least 1")
+
+
+def _check_long(campaign: Campaign, span: Span, start: datetime, end: datetime) -> None:
+    """Hold that windows of several days are whole, and have steps."""
+    for key, time in (("start", start), ("end", end)):
+        if campaign.end == "open" and key == "end":
+            continue
+        if not span.is_border(time):
+            raise SpecError(
+                f"key '{key}': found {time:%Y-%m-%dT%H:%M:%SZ}, wanted a border of windows of {campaign.period}, such "
+                f"as {span.next_border(time):%Y-%m-%dT%H:%M:%SZ}"
+            )
+    step = read_period(campaign.step)
+    if timedelta(days=1) % step:
+        raise SpecError(f"key 'step': found '{campaign.step}', wanted a length that divides a day")
+
+
+def _check_short(campaign: Campaign, start: datetime, end: datetime) -> None:
+    """Hold that windows of a day or less are whole."""
+    timed = [p for p in campaign.products if is_timed(find_card(p), campaign.algorithms.get(p))]
+    if timed:
+        raise SpecError(
+            f"key 'period': found '{campaign.period}', but {', '.join(timed)} is made of many steps; wanted a period "
+            "such as '8d', '1mon' or '1y'"
+        )
     period = read_period(campaign.period)
     if timedelta(days=1) % period:
         raise SpecError(f"key 'period': found '{campaign.period}', wanted a length that divides a day")
@@ -166,11 +203,6 @@ def check_campaign(campaign: Campaign) -> None:
         )
     if (start - start.replace(hour=0, minute=0, second=0)) % period:
         raise SpecError(f"key 'start': {campaign.start} is not a multiple of {campaign.period} after 00:00 UTC")
-    for chain in campaign.chain_list():
-        _check_resources(chain.resources or campaign.resources)
-    _check_retry(campaign.retry)
-    if campaign.chunk is not None and (len(campaign.chunk) != 2 or min(campaign.chunk) < 1):
-        raise SpecError(f"key 'chunk': found {campaign.chunk}, wanted [rows, columns], both at least 1")
 
 
 def _check_chains(campaign: Campaign) -> None:

@@ -211,8 +211,8 @@ def classify(
     return labels.reshape(shape), share.reshape(shape)
 
 
-def _factors(model: Model) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Means, inverse Cholesky factors and constants of a Gaussian model, float64."""
+def _factors(model: Model) -> tuple[Float64Array, Float32Array, Float64Array]:
+    """Means, inverse Cholesky factors and constants of a Gaussian model; factored in float64."""
     assert model.gaussian is not None
     means = np.array(model.gaussian.means)
     inverse, constant = [], []
@@ -226,7 +226,7 @@ def _factors(model: Model) -> tuple[Float64Array, Float64Array, Float64Array]:
             ) from error
         inverse.append(np.linalg.inv(lower))
         constant.append(np.log(max(prior, 1e-300)) - np.log(np.diag(lower)).sum())
-    return means, np.array(inverse), np.array(constant)
+    return means, np.array(inverse, np.float32), np.array(constant)
 
 
 def _samples(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pipshpc.errors import PipshpcError
+from pipshpc.errors import OutputError, PipshpcError
 
 T = TypeVar("T")
 DIGEST_BYTES = 16
@@ -38,18 +41,52 @@ class NodeArray:
     shape : of the float32 array
     """
 
-    def __init__(self, node: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, node: Any, shape: tuple[int, ...], most: int = 0) -> None:
         from mpi4py import MPI
 
         nbytes = 4 * int(np.prod(shape))
+        self._window: Any = None
+        self.array: npt.NDArray[np.float32]
+        if most and nbytes > most:
+            self.array = _array_in_file(node, shape)
+            return
         self._window = MPI.Win.Allocate_shared(nbytes if node.rank == 0 else 0, 4, comm=node)
         memory, _ = self._window.Shared_query(0)
-        self.array: npt.NDArray[np.float32] = np.asarray(memory, np.uint8)[:nbytes].view(np.float32).reshape(shape)
+        self.array = np.asarray(memory, np.uint8)[:nbytes].view(np.float32).reshape(shape)
 
     def free(self) -> None:
         """Give the memory back (collective)."""
         del self.array
-        self._window.Free()
+        if self._window is not None:
+            self._window.Free()
+
+
+def _array_in_file(node: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return an array in a file that has no name any more once all ranks of the node have it.
+
+    The system keeps in memory what is used of it, and writes the rest out;
+    whatever ends the ranks gives the space back.
+    """
+    path, error = "", None
+    if node.rank == 0:
+        folder = os.environ.get("PIPSHPC_SCRATCH") or tempfile.gettempdir()
+        try:
+            handle, path = tempfile.mkstemp(prefix="pipshpc-", suffix=".fields", dir=folder)
+            os.posix_fallocate(handle, 0, 4 * int(np.prod(shape)))
+            os.close(handle)
+        except OSError as failed:
+            size = 4 * int(np.prod(shape)) / 2**30
+            error = f"{folder}: has no room for {size:.1f} GiB of fields ({failed.strerror}); set PIPSHPC_SCRATCH"
+            if path:
+                Path(path).unlink()
+    path, error = node.bcast((path, error), 0)
+    if error is not None:
+        raise OutputError(error)
+    array = np.memmap(path, np.float32, "r+", shape=shape)
+    node.Barrier()
+    if node.rank == 0:
+        Path(path).unlink()
+    return array
 
 
 class Counter:

@@ -20,6 +20,8 @@ from pipshpc.sourcegrid import SourceGrid
 from pipshpc.statics import CLASSES, Reader, Static, open_static
 from pipshpc.task import BATCH_MIB, Sample, Task, group_windows
 
+WHOLE_BYTES = 1 << 30  # of the forcing of a batch; more goes to a file on the node's scratch
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -51,7 +53,7 @@ def make_batch(task: Task, windows: list[int]) -> Batch:
         bounds=np.concatenate([[0], np.cumsum([len(task.samples[w]) for w in windows])]).astype(np.int32),
         states=[samples[keys.index(key)] for key in distinct],
         home=np.array([distinct.index(key) for key in keys]),
-        sun=sun_table(samples, task.period_s),
+        sun=sun_table(samples, task.step_s or task.period_s),
     )
 
 
@@ -263,7 +265,7 @@ class Inputs:
         if self._reduced:
             shape = self._shape(self.grids[self.chain_grids[CONSTANT]])
             self._numbers = NodeArray(self._node, (max(b.home.size for b in batches), len(self._reduced), *shape))
-        self._memory = NodeArray(self._node, (states, names, *self._shape(self.source.grid)))
+        self._memory = NodeArray(self._node, (states, names, *self._shape(self.source.grid)), most=WHOLE_BYTES)
 
     def load(self, chain: Chain, batch: Batch) -> None:
         """Decode a batch into node memory, each rank of the node its share."""

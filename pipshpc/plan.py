@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pipshpc.calendar import read_span
 from pipshpc.campaign import Campaign, read_box, read_period, read_time
 from pipshpc.errors import InputError, SpecError
 from pipshpc.forcing import Forcing
@@ -29,7 +30,8 @@ from pipshpc.product import load_cards
 from pipshpc.recipe import GEOMETRY, explain, resolve
 from pipshpc.sampling import Drawn, Sampler, iso, sample_window
 from pipshpc.schema import Record
-from pipshpc.task import Task, group_windows
+from pipshpc.task import Carry, Task, file_name, group_windows
+from pipshpc.timeline import draw_steps, find_carry, resets, with_states
 
 KEPT_SETS = 64  # of files, whose names and digests neighbouring tasks share
 DAY = timedelta(days=1)
@@ -85,8 +87,13 @@ class _Chain:
         self.number, self.products = number, list(products)
         self.recipe = resolve(products, campaign.algorithms, offer, campaign.forcing.downscale)
         cards = load_cards()
-        used = sorted({s.source for s in self.recipe.steps if s.kind in ("kernel", "select") and s.source != "="})
+        made = ("kernel", "select", "timed")
+        used = sorted({s.source for s in self.recipe.steps if s.kind in made and s.source != "="})
         self.cards = {name: msgspec.to_builtins(cards[name]) for name in used}
+        self.timed = any(s.kind == "timed" for s in self.recipe.steps)
+        self.carry, self.resets = find_carry(self.recipe, cards), resets(self.recipe, cards)
+        if self.carry:
+            self.recipe, self.cards, self.products = with_states(self.recipe, self.cards, products, self.carry)
         self.statics = {s.source: offer.statics[s.source] for s in self.recipe.steps if s.kind == "static"}
         forcing = [s.source for s in self.recipe.steps if s.kind == "forcing"]
         states = [s.source for s in self.recipe.steps if s.kind == "state"]
@@ -112,10 +119,15 @@ class Plan:
 
     def __init__(self, campaign: Campaign, offer: Offer, base_dir: str = ".") -> None:
         self.campaign, self.offer, self.base_dir = campaign, offer, base_dir
+        if not read_span(campaign.period).short:
+            # What a task of a day takes once changes over longer windows.
+            offer = self.offer = replace(offer, states=())
         self.chains = [_Chain(campaign, offer, c.products, k) for k, c in enumerate(campaign.chain_list())]
-        self._period = read_period(campaign.period)
-        self._period_s = int(self._period.total_seconds())
+        self._span = span = read_span(campaign.period)
+        self._long = not span.short
+        self._period = read_period(campaign.step) if self._long else span.length
         self._sampler = Sampler(offer, campaign.forcing.hold, self._period, patient=campaign.cycle is not None)
+        self._latest: dict[int, Task] = {}  # of each chain, where tasks follow from one another
         self._grid = Grid.parse(campaign.grid)
         window = self._grid.window(read_box(campaign.box))
         self._name, self._start, self._count = self._grid.name, window.start, window.count
@@ -138,9 +150,15 @@ class Plan:
         """
         one = self.chains[chain]
         starts = [start + k * self._period for k in range(int((stop - start) / self._period))]
-        drawn = self._sampler.draw(starts)
+        drawn = draw_steps(self._sampler, starts) if self._long else self._sampler.draw(starts)
         files = self._files(one, drawn)
-        return Task(
+        samples, steps = drawn.samples, []
+        if self._long:
+            steps = [len(step) for step in samples] if one.timed else []
+            samples, starts = [[s for step in samples for s in step]], starts[:1]
+        length = stop - start if self._long else self._period
+        carry, before = self._follow(one, start)
+        task = Task(
             products=one.products,
             recipe=one.recipe,
             cards=one.cards,
@@ -149,9 +167,13 @@ class Plan:
             start=self._start,
             count=self._count,
             chunk=self._chunk,
-            period_s=self._period_s,
+            period_s=round(length.total_seconds()),
             windows=[iso(t) for t in starts],
-            samples=drawn.samples,
+            samples=samples,
+            steps=steps,
+            step_s=round(self._period.total_seconds()) if steps else 0,
+            carry=carry,
+            before=before,
             forcing=files.forcing,
             forcing_digests=files.digests,
             forcing_identity=files.identity,
@@ -162,6 +184,32 @@ class Plan:
             output_dir=self.campaign.output,
             campaign=self.campaign.campaign,
         )
+        if one.carry:
+            self._latest[one.number] = task
+        return task
+
+    def _follow(self, chain: _Chain, start: datetime) -> tuple[list[Carry], str]:
+        """Return the states of a task with the files they come from, and the task that leaves them.
+
+        The tasks of a chain with states are named one after another; where
+        the one before was not, those from the beginning are.
+        """
+        earlier = list(self._span.windows(read_time("start", self.campaign.start), start)) if chain.carry else []
+        if not earlier:
+            return list(chain.carry), ""
+        begun = earlier[-1][0]
+        anew = chain.resets if start.year != begun.year else set()
+        if all(c.name in anew for c in chain.carry):
+            return list(chain.carry), ""
+        before = self._latest.get(chain.number)
+        if before is None or before.windows[0] != iso(begun):
+            for window in earlier:
+                before = self.make(chain.number, *window)
+        assert before is not None
+        follow = [c for c in chain.carry if c.name not in anew]
+        files = {c.name: file_name(c.name, before) for c in follow}
+        carry = [msgspec.structs.replace(c, file=files.get(c.name, "")) for c in chain.carry]
+        return carry, before.id
 
     def describe(self, chain: int, task: Task) -> Planned:
         """Return what is kept of a task in the plan."""
@@ -221,17 +269,22 @@ def _set_of(forcing: Forcing, holdings: Holdings, numbers: tuple[int, ...]) -> _
 
 
 def iter_days(campaign: Campaign, until: datetime | None = None) -> Iterator[tuple[datetime, datetime]]:
-    """Yield start and end of each task's time: days, the first and last cut to the campaign.
+    """Yield start and end of each task's time: days, the first and last cut to the campaign, or one longer window.
 
     A campaign with an open end yields whole days that begin before `until`.
     """
-    start = read_time("start", campaign.start)
+    start, span = read_time("start", campaign.start), read_span(campaign.period)
     if campaign.end != "open":
         end = read_time("end", campaign.end)
     elif until is None:
         raise SpecError("key 'end': found 'open'; such a campaign is planned as far as its input goes")
-    else:
+    elif span.short:
         end = _midnight(until - timedelta(microseconds=1)) + DAY
+    else:
+        end = max((stop for _, stop in span.windows(start, until) if stop <= until), default=start)
+    if not span.short:
+        yield from span.windows(start, end)
+        return
     while start < end:
         stop = min(end, _midnight(start) + DAY)
         yield start, stop

@@ -47,6 +47,7 @@ class State(Record, frozen=True):
     units: str
     initial: float = 0.0
     long_name: str = ""
+    reset: Literal["never", "year"] = "never"  # when it goes back to `initial`
 
 
 class Algorithm(Record, frozen=True):
@@ -84,6 +85,11 @@ class Algorithm(Record, frozen=True):
     state: dict[str, State] = {}
     over: Literal["mean", "last", "sum", "max", "min"] = "mean"
     series_outputs: list[str] = []
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is made of many steps in time."""
+        return self.loop in ("stateful", "series")
 
 
 class Check(Record, frozen=True):
@@ -161,6 +167,12 @@ def _check_by(path: Path, card: Card) -> None:
                     f"{path}: algorithm '{algorithm.name}': found {surface}: {name}, wanted one of "
                     f"{', '.join(SURFACES)} and an algorithm that is not by surface itself"
                 )
+
+
+def is_timed(card: Card, name: str | None = None) -> bool:
+    """Say whether an algorithm of a card, or what it takes for some surface, is made of many steps in time."""
+    algorithm = card.algorithm(name)
+    return algorithm.timed or any(card.algorithm(part).timed for part in algorithm.by.values())
 
 
 def find_card(product: str) -> Card:

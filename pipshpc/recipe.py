@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipshpc.errors import InputError
+from pipshpc.errors import InputError, SpecError
 from pipshpc.offer import Offer
-from pipshpc.product import Algorithm, load_cards
+from pipshpc.product import Algorithm, is_timed, load_cards
 from pipshpc.task import Choice, Recipe, Step
 
 GEOMETRY = ("cosz", "toa_normal")
@@ -94,13 +94,17 @@ class _Search:
         """Make the steps of one algorithm; return what is missing for it."""
         missing = self.inputs_of(product, algorithm, trail)
         inputs = {n: n for n in algorithm.inputs}
+        card = load_cards()[product]
+        timed = is_timed(card, algorithm.name)
         for surface, name in algorithm.by.items():
-            part = load_cards()[product].algorithm(name)
+            part = card.algorithm(name)
             missing += self.inputs_of(product, part, trail)
             own = {n: n for n in part.inputs}
             inputs[surface] = f"{product}@{name}"
-            self.add(Step(name=inputs[surface], kind="kernel", source=product, algorithm=name, inputs=own))
-        kind: Literal["kernel", "select"] = "select" if algorithm.by else "kernel"
+            part_kind: Literal["kernel", "timed"] = "timed" if part.timed else "kernel"
+            self.add(Step(name=inputs[surface], kind=part_kind, source=product, algorithm=name, inputs=own))
+        kind: Literal["kernel", "select", "timed"] = "select" if algorithm.by else "kernel"
+        kind = "timed" if timed else kind
         self.add(Step(name=product, kind=kind, source=product, algorithm=algorithm.name, inputs=inputs))
         return list(dict.fromkeys(missing))
 
@@ -118,7 +122,7 @@ def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, d
     for product in products:
         card = load_cards()[product]
         named = [card.algorithm(algorithms[product])] if product in algorithms else card.algorithms
-        done = product in search.steps and search.steps[product].kind in ("kernel", "select")
+        done = product in search.steps and search.steps[product].kind in ("kernel", "select", "timed")
         missing = [] if done else search.choose(product, named, ())
         if missing:
             have = ", ".join(offer.variables) or "nothing"
@@ -127,7 +131,32 @@ def resolve(products: Sequence[str], algorithms: dict[str, str], offer: Offer, d
                 f"'{product}' cannot be made by any of its algorithms ({', '.join(a.name for a in named)}): the first "
                 f"lacks {', '.join(missing)}. The forcing ({offer.title}) gives: {have}" + (f". {why}" if why else "")
             )
-    return Recipe(steps=list(search.steps.values()), outputs=list(products), choices=search.choices)
+    recipe = Recipe(steps=list(search.steps.values()), outputs=list(products), choices=search.choices)
+    _check_timed(recipe)
+    return recipe
+
+
+def _check_timed(recipe: Recipe) -> None:
+    """Hold that nothing is made of what is itself made over time, and that all products are, or none.
+
+    Raises
+    ------
+    SpecError
+    """
+    timed = {s.name: s for s in recipe.steps if s.kind == "timed"}
+    for step in recipe.steps:
+        late = [n for n in step.inputs.values() if n in timed and timed[n].source != step.source]
+        if late:
+            raise SpecError(
+                f"'{step.source}' takes {', '.join(late)}, which is made over many steps; make that in a campaign "
+                "of its own, and take its files as forcing"
+            )
+    plain = [name for name in recipe.outputs if name not in timed]
+    if timed and plain:
+        raise SpecError(
+            f"key 'products': {', '.join(n for n in recipe.outputs if n in timed)} is made over many steps, "
+            f"{', '.join(plain)} is not; give each its own chain ('chains')"
+        )
 
 
 def explain(recipe: Recipe) -> list[str]:

@@ -25,6 +25,7 @@ from pipshpc.ledger import remove_parts
 from pipshpc.notes import Failure, Heartbeat, Report, note_path, slurm_names, write_note
 from pipshpc.record import record
 from pipshpc.task import BATCH_MIB, Task, read_task
+from pipshpc.timed import check_before
 from pipshpc.work import Clock, Hold, Manner, Stop, Usage, Work
 
 ENDS_LAUNCH = (SiteError, OutputError, Stopped)  # what the next task of the launch would meet as well
@@ -58,6 +59,7 @@ def run(task: Task, comm: Any = None, manner: Manner | None = None, stop: Stop |
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     with Heartbeat(task.id, manner.attempt, manner.progress if comm.rank == 0 else None) as beat:
         with clock.stage("open"):
+            together(comm, lambda: check_before(task))
             inputs = together(comm, lambda: Inputs(task, node, check=comm.rank == 0))
         try:
             with clock.stage("open"):

@@ -245,13 +245,16 @@ def _create(file: h5py.File, task: Task, card: Card) -> tuple[h5py.Dataset, h5py
         values.attrs["add_offset"] = np.float32(packing.add_offset)
         low, high = ((v - packing.add_offset) / packing.scale_factor for v in (low, high))
     values.attrs["valid_range"] = np.array([low, high]).round().astype(values.dtype)
-    _describe(
-        counts,
-        standard_name="number_of_observations",
-        long_name=f"number of samples in the mean of {card.id}",
-        units="1",
-        grid_mapping="crs",
-    )
+    if task.steps:
+        _describe(counts, long_name=f"share of the steps that are in {card.id}", units="percent", grid_mapping="crs")
+    else:
+        _describe(
+            counts,
+            standard_name="number_of_observations",
+            long_name=f"number of samples in the mean of {card.id}",
+            units="1",
+            grid_mapping="crs",
+        )
     for dataset in (values, counts):
         for axis, scale in enumerate(scales):
             dataset.dims[axis].attach_scale(scale)
@@ -326,7 +329,7 @@ def _global_attributes(task: Task, card: Card) -> dict[str, str]:
     how = f"{algorithm.name} ({tell_surfaces(algorithm)})" if parts else algorithm.name
     return {
         "Conventions": "CF-1.11",
-        "title": f"{card.long_name}, {task.grid}, means of {task.period_s / 3600:g} h",
+        "title": f"{card.long_name}, {task.grid}, {_tell_period(task)}",
         "institution": "made with pipshpc",
         "source": f"{card.id} version {card.version}, algorithm {how}, from {task.forcing_title}",
         "history": f"pipshpc {__version__}, task {task.id}",
@@ -338,6 +341,12 @@ def _global_attributes(task: Task, card: Card) -> dict[str, str]:
         "lineage": json.dumps(lineage(task), sort_keys=True),
         **loaded_stack(),
     }
+
+
+def _tell_period(task: Task) -> str:
+    if task.steps:
+        return f"{len(task.steps)} steps of {task.step_s / 3600:g} h"
+    return f"means of {task.period_s / 3600:g} h"
 
 
 def loaded_stack(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

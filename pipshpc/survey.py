@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipshpc.calendar import read_span
 from pipshpc.campaign import Campaign, read_box, read_time
 from pipshpc.errors import InputError
 from pipshpc.offer import Offer
@@ -65,7 +66,9 @@ def _open(campaign: Campaign, base: Path) -> Source:
         # Of use to an idealised forcing only, which has no end either.
         end = max(start, np.datetime64("now", "s")) + np.timedelta64(1, "D")
     cycling = campaign.cycle is not None
-    return open_source(campaign.forcing, base, start, end, gaps=cycling, pass_over=cycling)
+    # Of a window of many days a day that is missing costs that day only.
+    gaps = cycling or not read_span(campaign.period).short
+    return open_source(campaign.forcing, base, start, end, gaps=gaps, pass_over=cycling)
 
 
 def _absent(source: Source) -> dict[str, str]:

@@ -27,11 +27,12 @@ class Step(Record, frozen=True):
     `kind` says; `inputs` names the steps that a kernel reads, in the kernel's
     own argument names. A "select" has `surface` and a step for each kind of
     surface. A "reduced" quantity is one number for each time step, which the
-    pass `source` makes of all pixels of `inputs`.
+    pass `source` makes of all pixels of `inputs`. What is "timed" is made of
+    all steps of a window at once, or one after another.
     """
 
     name: str
-    kind: Literal["forcing", "state", "static", "geometry", "kernel", "select", "reduced"]
+    kind: Literal["forcing", "state", "static", "geometry", "kernel", "select", "reduced", "timed"]
     source: str
     algorithm: str = ""
     inputs: dict[str, str] = {}
@@ -85,6 +86,24 @@ def group_windows(
     return groups
 
 
+class Carry(Record, frozen=True):
+    """A state that goes from task to task.
+
+    Parameters
+    ----------
+    name : under which it is published, as a product of the task
+    product, state : whose it is, and what the card calls it
+    initial : where nothing came before
+    file : name of the file of the task before; empty where the state begins anew
+    """
+
+    name: str
+    product: str
+    state: str
+    initial: float
+    file: str = ""
+
+
 class Task(Record, frozen=True, dict=True):
     """All that one job needs to know; plain data, so that it can be read, compared and sent.
 
@@ -107,6 +126,10 @@ class Task(Record, frozen=True, dict=True):
     forcing_title: str
     forcing_comment: str
     statics: dict[str, str]  # name -> digest
+    steps: list[int] = []  # number of samples of each step, where windows are made of steps
+    step_s: int = 0
+    carry: list[Carry] = []  # states that it leaves, and where it takes them from
+    before: str = ""  # id of the task whose states it takes
     # What follows does not affect the result and is not part of the id.
     base_dir: str = "."
     output_dir: str = "products"
@@ -119,6 +142,8 @@ class Task(Record, frozen=True, dict=True):
         # Where the files lie does not matter; what is in them does (forcing_identity).
         settings = msgspec.structs.replace(self.forcing, paths=["-"] if self.forcing.paths else [])
         own = [getattr(self, name) for name in OWN]
+        if self.steps:
+            own += [self.steps, self.step_s, self.carry, self.before]
         return xxhash.xxh3_64_hexdigest(msgspec.json.encode([_common_digest(self), settings, *own], order="sorted"))
 
     @property
@@ -158,6 +183,8 @@ def file_name(product: str, task: Task) -> str:
     day = task.windows[0][:10].replace("-", "")
     hours, rest = divmod(task.period_s, 3600)
     period = f"{hours}h" if not rest else f"{task.period_s // 60}min"
+    if hours > 24:
+        period = f"{hours // 24}d"
     whole = tuple(task.count) == grid.shape
     box = "" if whole else "_r{}c{}n{}x{}".format(*task.start, *task.count)
     return f"{product}_{grid.slug}_{period}_{day}{box}.nc"

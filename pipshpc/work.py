@@ -30,6 +30,7 @@ from pipshpc.passes import find_passes
 from pipshpc.product import Card
 from pipshpc.schema import convert
 from pipshpc.task import BATCH_MIB, Task
+from pipshpc.timed import Timed
 
 WAKE = 3000  # tag: a rank of a task that is held was told to stop
 HeldStage = Literal["read", "compute", "write", "publish"]
@@ -177,10 +178,15 @@ class Work:
         self.window = task.window
         self.blocks = Blocks(self.window.shape, task.chunk)
         self.cards = {name: convert(card, Card, f"task {task.id}: card '{name}'") for name, card in task.cards.items()}
-        self.chain = compile_chain(task.recipe, self.cards, inputs.chain_grids)
-        passes = find_passes(task.recipe, self.cards, inputs.chain_grids)
-        self.first = FirstPass(passes, inputs, self.window, self.blocks, manner.threads) if passes else None
-        self.packings = [self.cards[p].packing for p in self.chain.outputs]
+        self.first: FirstPass | None = None
+        self.timed = Timed(task, self.cards, inputs) if task.steps else None
+        if self.timed is not None:
+            self.chain = self.timed.chain
+        else:
+            self.chain = compile_chain(task.recipe, self.cards, inputs.chain_grids)
+            passes = find_passes(task.recipe, self.cards, inputs.chain_grids)
+            self.first = FirstPass(passes, inputs, self.window, self.blocks, manner.threads) if passes else None
+        self.packings = [self.cards[p].packing for p in task.products]
         self.local = threading.local()
         self.blocks_total = self.blocks_kept = 0
         self.first_block = float("inf")  # unix time at which this rank had its first block
@@ -341,6 +347,8 @@ class Work:
 
     def _block(self, row: int, column: int, batch: Batch, addresses: npt.NDArray[np.uint64]) -> list[Chunks]:
         """Compute and encode one block: per product, per window, its values and counts."""
+        if self.timed is not None:
+            return self._timed_block(row, column, batch, addresses)
         with self.clock.stage("compute"):
             block, chunk, windows = self.blocks.block(row, column), self.task.chunk, len(batch.windows)
             values, counts = self._buffers(windows, full=block.count == tuple(chunk))
@@ -350,9 +358,23 @@ class Work:
             with self.clock.stage("part"):
                 parts = self.inputs.parts(self.chain, lat, lon)
             run_block(self.chain, lat, lon, chunk[1], places, addresses, batch.bounds, batch.sun, values, counts, parts)
+        return self._encode(values, counts, block.count, windows)
+
+    def _timed_block(self, row: int, column: int, batch: Batch, addresses: npt.NDArray[np.uint64]) -> list[Chunks]:
+        """Compute and encode one block of what is made over many steps."""
+        assert self.timed is not None
+        block = self.blocks.block(row, column)
+        with self.clock.stage("compute"):
+            values, counts = self.timed.block(block.start, block.count, batch, addresses)
+        return self._encode(values, counts, block.count, 1)
+
+    def _encode(
+        self, values: list[npt.NDArray[Any]], counts: list[npt.NDArray[np.uint8]], extent: tuple[int, int], windows: int
+    ) -> list[Chunks]:
+        """Encode the windows of one block, product by product."""
         with self.clock.stage("encode"):
             return [
-                [store.make_chunk(v[w], c[w], block.count, store.FILL[p.dtype]) for w in range(windows)]
+                [store.make_chunk(v[w], c[w], extent, store.FILL[p.dtype]) for w in range(windows)]
                 for v, c, p in zip(values, counts, self.packings, strict=True)
             ]
 

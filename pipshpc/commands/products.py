@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,3 +49,31 @@ def show_product(
     for place, algorithm in enumerate(card.algorithms):
         typer.echo()
         write_lines([*tell_algorithm(algorithm, place), *tell_checks(card, algorithm)], indent="  ")
+
+
+@products_app.command("doc", epilog="Example: pipshpc products doc --out docs/products.md")
+def write_page(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Page to write.")] = Path("docs/products.md"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether the page is up to date.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the page of all products from their cards.
+
+    Inputs, algorithms, sources, evidence, cost, and the pictures that lie in
+    images/products beside the page. With --dry-run nothing is written, and
+    the exit code is 1 where the page is not up to date.
+    """
+    from pipshpc.productdoc import products_page
+
+    text = products_page(out.parent)
+    same = out.is_file() and out.read_text(encoding="utf-8") == text
+    if not dry_run and not same:
+        part = out.with_name(out.name + ".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(out)
+    if as_json:
+        write_json({"page": str(out), "up_to_date": same, "written": not dry_run and not same})
+    else:
+        typer.echo(f"{out} {'is up to date' if same else 'would change' if dry_run else 'is written'}")
+    if dry_run and not same:
+        raise typer.Exit(1)

@@ -9,6 +9,7 @@ from heapq import heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipshpc.drive.course import COMPLETED
 from pipshpc.drive.diary import Diary
 from pipshpc.drive.launches import Launch, Sizes
 from pipshpc.drive.mode import PLAIN, Mode, Way, choose_modes
@@ -102,11 +103,28 @@ class Desk:
         self.running: dict[int, Launch] = {}
         self.modes: dict[int, Mode] = {}
         self._order: dict[str, int] = {}
+        self._followers: dict[str, list[Task]] = {}  # task -> those that take what it leaves
 
     def enqueue(self, task: Task) -> None:
-        """Put a task into the queue; one that was there before gets its old place."""
+        """Put a task into the queue; one that was there before gets its old place, one that follows another waits."""
+        if task.before in self.tasks and self.course.task(task.before).state != COMPLETED:
+            self._followers.setdefault(task.before, []).append(task)
+            return
         order = self._order.setdefault(task.id, len(self._order))
         heappush(self.queue, (-(self.prepared.chain(task).priority or 0), order, task.id))
+
+    def release(self, task: Task) -> None:
+        """Let those go on that wait for a task that is there now."""
+        for follower in self._followers.pop(task.id, []):
+            self.enqueue(follower)
+
+    def give_up_followers(self, task: Task) -> None:
+        """Note that what follows a task that failed is not made either."""
+        for follower in self._followers.pop(task.id, []):
+            reason = f"it follows task {task.id} ({task.windows[0][:10]}), which failed"
+            self.status.failed[follower.id] = reason
+            self.write("failed", task=follower.id, cause="PREDECESSOR", reason=reason)
+            self.give_up_followers(follower)
 
     def choose_modes(self) -> None:
         """Choose how the launches of each chain get their nodes, and say so where it is another way than before."""

@@ -122,6 +122,7 @@ class Endings:
             self.desk.status.failed[task.id] = verdict.reason
             remove_parts(task)
             self.desk.write("failed", task=task.id, cause=verdict.cause, reason=verdict.reason, nodes=launch.nodes_used)
+            self.desk.give_up_followers(task)
             return
         heappush(self.desk.held, (time.monotonic() + verdict.wait_s, task.id))
 
@@ -139,5 +140,6 @@ class Endings:
             self.desk.status.reports.append(report)
             facts |= self.desk.sizes.learn(task, report, before)
         self.desk.write("completed", task=task.id, launch=launch.number, **facts)
+        self.desk.release(task)
         self._note(self.registrar.register([task.path(product) for product in task.products]))
         return True

@@ -32,7 +32,8 @@ def split_box(box: Sequence[float]) -> list[Rectangle]:
         raise SpecError(f"box {box}: wanted longitudes between -360 and 360")
     if east - west >= 360:
         return [(-180.0, south, 180.0, north)]
-    west, east = wrap(west), wrap(east, upper=True)
+    # A line along the date line is no globe.
+    west, east = wrap(west), wrap(east, upper=west != east)
     if west <= east:
         return [(west, south, east, north)]
     return [(west, south, 180.0, north), (-180.0, south, east, north)]

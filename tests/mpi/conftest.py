@@ -70,11 +70,14 @@ def make_task(forcing_file, tmp_path):
 def start_ranks(tmp_path):
     """Return a function that runs a task on n ranks and gives the finished process."""
 
-    def start(task, ranks, threads=1, timeout=120, wait=True, options=()):
+    def start(task, ranks, threads=1, timeout=120, wait=True, options=(), more=()):
         path = tmp_path / f"{task.id}.{ranks}.{threads}.json"
         write_task(task, path)
         site = load_site("local")
-        argv = [sys.executable, "-m", "pipshpc.run", str(path), "--threads", str(threads)]
+        others = [path.with_name(f"{other.id}.{ranks}.{threads}.json") for other in more]
+        for other, place in zip(more, others, strict=True):
+            write_task(other, place)
+        argv = [sys.executable, "-m", "pipshpc.run", str(path), *map(str, others), "--threads", str(threads)]
         argv += ["--notes", *options]
         process = subprocess.Popen(
             launch_command(site, ranks, threads, argv),

@@ -3,11 +3,13 @@
 import threading
 import time
 
+import msgspec
 import pytest
 
 from pipshpc.drive import dispatch, driver, endings, hearing
 from pipshpc.drive.course import COMPLETED, FAILED
-from pipshpc.drive.driver import EngineLost
+from pipshpc.drive.diary import Diary
+from pipshpc.drive.driver import Desk, EngineLost
 from pipshpc.drive.launches import SMALLEST_BATCH_MIB
 from tests.unit.stage_engine import end_of, stage, told
 
@@ -216,6 +218,46 @@ def test_a_resume_that_nobody_heard_yet_keeps_the_driver(tmp_path):
     one.journal.write("resume", by="a person")
     one.driver.run()
     assert one.driver.stop_asked == "done" and one.status.done == 2
+
+
+def in_a_row(one):
+    """Let each task of a stage follow the one before it."""
+    tasks = one.prepared.tasks
+    for k in range(1, len(tasks)):
+        tasks[k] = msgspec.structs.replace(tasks[k], before=tasks[k - 1].id)
+    one.prepared.pending[:] = tasks
+    one.driver.__init__(Desk(one.prepared, one.engine, Diary(one.journal), one.status), lambda _: None)
+    return [t.id for t in tasks]
+
+
+def test_tasks_that_follow_one_another_are_made_one_after_another(tmp_path):
+    one = stage(tmp_path, lambda launched: launched.finish(), days=4, cores=4)
+    names = in_a_row(one)
+    one.driver.run()
+    events = [(e["event"], e["task"]) for e in told(one.journal, "submitted", "completed") if e["event"] == "completed"]
+    assert [name for _, name in events] == names
+    assert all(len(launch.tasks) == 1 for launch in one.engine.launches)
+
+
+def test_what_follows_a_failed_task_is_not_tried_until_that_is_there(tmp_path):
+    def play(launched):
+        if launched.attempt != "L1":
+            return launched.finish()
+        launched.beat()
+        launched.fail(0, 3, "era.nc: is cut short")
+        return 3
+
+    one = stage(tmp_path, play, days=3)
+    names = in_a_row(one)
+    one.driver.run()
+    failed = {e["task"]: e["cause"] for e in told(one.journal, "failed")}
+    assert failed == {names[0]: "INPUT", names[1]: "PREDECESSOR", names[2]: "PREDECESSOR"}
+    assert len(one.engine.launches) == 1
+    one.driver.stop_asked = ""
+    one.journal.write("retry", tasks="all", by="a person")
+    one.driver._hear_verbs()
+    one.driver.run()
+    assert not one.status.failed and one.status.done == 3
 
 
 def test_retry_while_running_tries_what_was_given_up(tmp_path):

@@ -90,6 +90,8 @@ def test_an_item_comes_back_as_it_went_in(stock):
         ((100.0, 89.0, 101.0, 90.0), {"pole"}),
         ((-180.0, -90.0, 180.0, 90.0), {"line", "pole"}),
         ((0.0, 0.0, 20.0, 20.0), set()),
+        ((-180.0, -20.0, -180.0, 20.0), {"line"}),
+        ((90.0, -20.0, -180.0, 20.0), {"line"}),
     ],
 )
 def test_date_line_and_pole(stock, asked, found):
