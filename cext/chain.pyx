@@ -45,8 +45,10 @@ cdef extern from *:
      * Where the pixels are finer than the field, the neighbours of a whole vector of pixels lie in one vector
      * of the field: `near` says so, and a permutation replaces the gather (decision record 0003).
      */
-    static void pips_interp_along(const real *restrict low, const real *restrict high, real wy, int32_t first,
+    static void pips_interp_along(const real *low, const real *high, real wy, int32_t first,
                                   int32_t last, real *restrict line) {
+        // A neighbour without weight has no say, not even where it is missing (granules have holes).
+        if (wy == 0) high = low;
         for (int32_t i = first; i <= last; i++) line[i] = low[i] + wy * (high[i] - low[i]);
     }
 
@@ -58,7 +60,9 @@ cdef extern from *:
                 __m512i at = _mm512_sub_epi32(_mm512_loadu_si512(ix + i), _mm512_set1_epi32(ix[i]));
                 __m512 a = _mm512_permutexvar_ps(at, _mm512_loadu_ps(line + ix[i]));
                 __m512 b = _mm512_permutexvar_ps(at, _mm512_loadu_ps(line + ix[i] + 1));
-                _mm512_storeu_ps(out + i, _mm512_fmadd_ps(_mm512_loadu_ps(wx + i), _mm512_sub_ps(b, a), a));
+                __m512 w = _mm512_loadu_ps(wx + i);
+                b = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(w, _mm512_setzero_ps(), _CMP_EQ_OQ), b, a);
+                _mm512_storeu_ps(out + i, _mm512_fmadd_ps(w, _mm512_sub_ps(b, a), a));
             }
             return;
         }
@@ -68,14 +72,16 @@ cdef extern from *:
                 __m256i at = _mm256_sub_epi32(_mm256_loadu_si256((const __m256i *)(ix + i)), _mm256_set1_epi32(ix[i]));
                 __m256 a = _mm256_permutevar8x32_ps(_mm256_loadu_ps(line + ix[i]), at);
                 __m256 b = _mm256_permutevar8x32_ps(_mm256_loadu_ps(line + ix[i] + 1), at);
-                _mm256_storeu_ps(out + i, _mm256_fmadd_ps(_mm256_loadu_ps(wx + i), _mm256_sub_ps(b, a), a));
+                __m256 w = _mm256_loadu_ps(wx + i);
+                b = _mm256_blendv_ps(b, a, _mm256_cmp_ps(w, _mm256_setzero_ps(), _CMP_EQ_OQ));
+                _mm256_storeu_ps(out + i, _mm256_fmadd_ps(w, _mm256_sub_ps(b, a), a));
             }
             return;
         }
     #endif
         (void)near;
         for (Py_ssize_t i = 0; i < n; i++) {
-            real a = line[ix[i]], b = line[ix[i] + 1];
+            real a = line[ix[i]], b = wx[i] == 0 ? a : line[ix[i] + 1];
             out[i] = a + wx[i] * (b - a);
         }
     }

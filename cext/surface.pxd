@@ -37,6 +37,16 @@ cdef inline real emis_modis(real emis29, real emis31, real emis32) noexcept nogi
     return share_of_one(0.2122 * emis29 + 0.3859 * emis31 + 0.4029 * emis32)
 
 
+cdef inline real emis_two_bands(real emis31, real emis32) noexcept nogil:
+    """Broadband from MODIS bands 31 and 32 alone; Jin and Liang (2006)."""
+    return share_of_one(0.273 + 1.778 * emis31 - 1.807 * emis31 * emis32 - 1.037 * emis32 + 1.774 * emis32 * emis32)
+
+
+cdef inline real snc_of_period(real snowmax) noexcept nogil:
+    """Snow or none, as a composite of several days tells for a pixel; between 0 and 1 where pixels were averaged."""
+    return at_most(at_least(snowmax, 0.0), 1.0)
+
+
 cdef inline real emis_aster(real emis10, real emis11, real emis12, real emis13, real emis14) noexcept nogil:
     """Broadband from the five thermal bands of ASTER; Cheng et al. (2013)."""
     cdef real short = 0.025 * emis10 + 0.057 * emis11 + 0.237 * emis12

@@ -133,6 +133,16 @@ cdef inline real ts_emissivity(real bt11, real emis11, real wavelength) noexcept
     return ratio(bt11, 1.0 + ratio(wavelength * bt11, 14387.7688) * log(at_least(emis11, 0.5)))
 
 
+cdef inline real ts_by_day(real ts_day) noexcept nogil:
+    """The temperature that a granule gives for its pass by day, within bounds."""
+    return in_bounds(ts_day)
+
+
+cdef inline real ts_by_night(real ts_night) noexcept nogil:
+    """The temperature that a granule gives for its pass by night, within bounds."""
+    return in_bounds(ts_night)
+
+
 cdef inline real tcan_components(real ts, real fveg, real tsoil) noexcept nogil:
     """Temperature of the canopy where soil and canopy emit side by side; missing below 5 % cover or a fourth power < 0.
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from pipshpc.calendar import Span, read_span
 from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
@@ -98,6 +100,12 @@ class Campaign(Record, frozen=True):
     chunk: list[int] | None = None
     step: str = "1d"  # of what is made from steps, where the period is longer than a day
 
+    def __post_init__(self) -> None:
+        if self.forcing.kind == "granules":
+            # They are brought to the very pixels that are wanted.
+            placed = msgspec.structs.replace(self.forcing, grid=self.grid, box=self.box)
+            msgspec.structs.force_setattr(self, "forcing", placed)
+
     def chain_list(self) -> list[Chain]:
         """Return the chains with nothing left open: products, resources and priority of each."""
         stated = self.chains or [Chain(products=self.products)]
@@ -187,6 +195,8 @@ def _check_short(campaign: Campaign, start: datetime, end: datetime) -> None:
     period = read_period(campaign.period)
     if timedelta(days=1) % period:
         raise SpecError(f"key 'period': found '{campaign.period}', wanted a length that divides a day")
+    if campaign.forcing.kind == "granules" and period != timedelta(days=1):
+        raise SpecError(f"key 'period': found '{campaign.period}', wanted '1d': a granule stands for its day")
     if (end - start) % period:
         raise SpecError(
             f"key 'end': {campaign.start} to {campaign.end} is not a whole number of periods of {campaign.period}"

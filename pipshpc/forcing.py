@@ -25,7 +25,7 @@ class Forcing(Record, frozen=True):
 
     Parameters
     ----------
-    kind : "files" (reanalysis, forecast, station grids) or "idealised"
+    kind : "files" (reanalysis, forecast, station grids), "granules" (satellite tiles and scenes) or "idealised"
     paths : files, in any order; ``*``, ``?`` and ``**`` are expanded; relative
         paths start at the folder of the campaign file
     variables : canonical name to native name, for files that
@@ -36,21 +36,30 @@ class Forcing(Record, frozen=True):
     step_h : hours between the states of an idealised forcing, a divisor of 24
     downscale : bring temperature, humidity and pressure to the elevation of
         the product's pixels
+    resample : how granules come to the campaign's grid: "nearest", or "mean" of the pixels whose centres lie in a cell
+    worst_error_k : pixels of granules whose quality bits say a larger error of temperature are missing
+    grid, box : of the campaign, which sets them where the forcing is granules
     """
 
-    kind: Literal["files", "idealised"] = "files"
+    kind: Literal["files", "granules", "idealised"] = "files"
     paths: list[str] = []
     variables: dict[str, str | Native] = {}
     hold: bool = False
     downscale: bool = True
     step_h: int = 1
+    resample: Literal["nearest", "mean"] = "nearest"
+    worst_error_k: float = 3.0
+    grid: str = ""
+    box: list[float] | str = ""
 
     def __post_init__(self) -> None:
-        if self.kind == "files" and not self.paths:
-            raise ValueError("forcing of kind 'files' needs 'paths'")
+        if self.kind != "idealised" and not self.paths:
+            raise ValueError(f"forcing of kind '{self.kind}' needs 'paths'")
+        if self.kind == "granules" and self.variables:
+            raise ValueError("forcing of kind 'granules' takes no 'variables'; its readers name them")
         if self.kind == "idealised" and (self.paths or self.variables):
             raise ValueError("forcing of kind 'idealised' takes no 'paths' and no 'variables'")
-        if self.step_h < 1 or 24 % self.step_h or (self.step_h > 1 and self.kind == "files"):
+        if self.step_h < 1 or 24 % self.step_h or (self.step_h > 1 and self.kind != "idealised"):
             raise ValueError("'step_h' is a divisor of 24, for a forcing of kind 'idealised' only")
 
     def native(self, name: str) -> Native | None:

@@ -1,6 +1,7 @@
-"""Satellite granules as named fields with units on a known grid: MOD11A1 (HDF4) and Landsat 8 scenes (GeoTIFF).
+"""Satellite granules as named fields with units on a known grid: MOD11A1, MOD10A2 (HDF4), Landsat 8 (GeoTIFF).
 
-Readers for looking at single granules with `pipshpc.compute`. They need
+Readers for looking at single granules with `pipshpc.compute`, and for
+campaigns whose forcing they are (`pipshpc.source.granules`). They need
 ``pyhdf`` and ``rasterio``, which campaigns of forecast fields do not.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from pipshpc.sourcegrid import SourceGrid
 Float32Array = npt.NDArray[np.float32]
 
 MODIS_SPHERE = 6371007.181
+SNOW_CLASSES = {200: 1.0, 25: 0.0, 37: 0.0, 100: 0.0}  # snow; land, lake, lake ice without it
 LANDSAT_BANDS = {2: "blue", 3: "green", 4: "red", 5: "nir", 6: "swir1", 7: "swir2"}
 LANDSAT_THERMAL = {10: "bt11", 11: "bt12"}
 
@@ -61,11 +65,11 @@ def read_mod11a1(path: Path, worst_error_k: float = 3.0) -> Granule:
     InputError, SiteError
         A file that cannot be read or is something else; pyhdf missing.
     """
-    sd = need_package("pyhdf.SD", "pyhdf")
-    try:
-        file = sd.SD(str(path))
-    except Exception as error:  # pyhdf's own error, whose class is not public
-        raise InputError(f"{path} cannot be read as HDF4 ({error}); is it whole?") from error
+    with _open_hdf4(path) as file:
+        return _mod11a1(file, path, worst_error_k)
+
+
+def _mod11a1(file: Any, path: Path, worst_error_k: float) -> Granule:
     names = file.datasets()
     wanted = {"emis11": ("Emis_31", "1"), "emis12": ("Emis_32", "1")}
     for part in ("Day", "Night"):
@@ -83,14 +87,81 @@ def read_mod11a1(path: Path, worst_error_k: float = 3.0) -> Granule:
         quality = np.asarray(file.select(f"QC_{part}").get())[::-1]
         bad = ((quality & 3) > 1) | ((quality >> 6) + 1 > worst_error_k)
         fields[f"ts_{part.lower()}"][bad] = np.nan
-    text = file.attributes()
-    date = re.search(r'OBJECT\s*=\s*RANGEBEGINNINGDATE.*?VALUE\s*=\s*"([\d-]+)"', text["CoreMetadata.0"], re.S)
-    grid = _sinusoidal(text["StructMetadata.0"], fields["ts_day"].shape, path)
-    file.end()
+    units = {name: unit for name, (_, unit) in wanted.items()}
+    return Granule(path.name, _first_day(file, path), _sinusoidal(file, fields["ts_day"].shape, path), fields, units)
+
+
+def read_mod10a2(path: Path) -> Granule:
+    """Read the largest extent of snow of eight days from a MODIS tile.
+
+    Returns
+    -------
+    Granule
+        snowmax, 1 where snow was seen on some day, 0 where land or lake was clear without any; missing where it was
+        always cloudy or dark, and on the sea. Its time is the first of the days.
+
+    Raises
+    ------
+    InputError, SiteError
+        As `read_mod11a1`.
+    """
+    with _open_hdf4(path) as file:
+        if "Maximum_Snow_Extent" not in file.datasets():
+            raise InputError(f"{path} holds no Maximum_Snow_Extent; a MOD10A2 or MYD10A2 tile is wanted")
+        classes = np.asarray(file.select("Maximum_Snow_Extent").get())[::-1]
+        values = np.full(classes.shape, np.nan, np.float32)
+        for number, share in SNOW_CLASSES.items():
+            values[classes == number] = share
+        grid = _sinusoidal(file, values.shape, path)
+        return Granule(path.name, _first_day(file, path), grid, {"snowmax": values}, {"snowmax": "1"})
+
+
+def read_granule(path: Path, worst_error_k: float = 3.0) -> Granule:
+    """Read a granule of any kind known here: a tile, or the MTL file of a Landsat scene.
+
+    Raises
+    ------
+    InputError, SiteError
+        A file that cannot be read or is something else; a package that reads it is missing.
+    """
+    if path.name.endswith("_MTL.txt"):
+        return read_landsat8(path.parent)
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head != b"\x0e\x03\x13\x01":
+        raise InputError(
+            f"{path} is no granule that is known; MOD11A1, MYD11A1, MOD10A2, MYD10A2 (HDF4) and "
+            "*_MTL.txt of Landsat 8 scenes are read"
+        )
+    with _open_hdf4(path) as opened:
+        snow = "Maximum_Snow_Extent" in opened.datasets()
+    return read_mod10a2(path) if snow else read_mod11a1(path, worst_error_k)
+
+
+@contextmanager
+def _open_hdf4(path: Path) -> Iterator[Any]:
+    """Open an HDF4 file; what its library says while it is read becomes one sentence."""
+    sd = need_package("pyhdf.SD", "pyhdf")
+    error_class = need_package("pyhdf.error", "pyhdf").HDF4Error
+    try:
+        file = sd.SD(str(path))
+        try:
+            yield file
+        finally:
+            file.end()
+    except error_class as error:
+        raise InputError(
+            f"{path} cannot be read as HDF4 ({error}); it is cut short or damaged, get it again"
+        ) from error
+
+
+def _first_day(file: Any, path: Path) -> np.datetime64:
+    """Date of a tile's first day from its CoreMetadata."""
+    text = file.attributes().get("CoreMetadata.0", "")
+    date = re.search(r'OBJECT\s*=\s*RANGEBEGINNINGDATE.*?VALUE\s*=\s*"([\d-]+)"', text, re.S)
     if date is None:
         raise InputError(f"{path} does not say its date")
-    units = {name: unit for name, (_, unit) in wanted.items()}
-    return Granule(path.name, np.datetime64(date[1]), grid, fields, units)
+    return np.datetime64(date[1])
 
 
 def _scaled(dataset: Any) -> Float32Array:
@@ -104,8 +175,9 @@ def _scaled(dataset: Any) -> Float32Array:
     return np.asarray(np.where(bad, np.nan, values), dtype=np.float32)
 
 
-def _sinusoidal(structure: str, shape: tuple[int, ...], path: Path) -> SourceGrid:
+def _sinusoidal(file: Any, shape: tuple[int, ...], path: Path) -> SourceGrid:
     """Grid of a tile of MODIS' sinusoidal projection from its StructMetadata."""
+    structure = file.attributes().get("StructMetadata.0", "")
     corners = [
         re.search(rf"{name}=\(([-\d.]+),([-\d.]+)\)", structure) for name in ("UpperLeftPointMtrs", "LowerRightMtrs")
     ]

@@ -147,7 +147,7 @@ class Inputs:
         self._fields: dict[str, Any] = {}
         self._statics: dict[str, NodeArray] = {}
         self._readers: dict[str, Reader] = {}
-        self.nearest: list[bool] = [False]  # of `grids`: pixels take the nearest value
+        self.nearest: list[bool] = [task.forcing.kind == "granules"]  # of `grids`: pixels take the nearest value
         self._memory: NodeArray | None = None
         self.missing: dict[str, str] = {}  # times that could not be read, and why
         self._planned = set(task.forcing_digests)

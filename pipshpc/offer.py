@@ -20,12 +20,14 @@ class Holdings:
     paths, digests : of each file
     holders : variable -> for each time of the forcing the number of the file, `NOWHERE` where there is none
     unreadable : file -> what is wrong with it, where such files are passed over
+    at_once : for each time the numbers of all files that belong to it, where several together make one field
     """
 
     paths: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
     holders: dict[str, npt.NDArray[np.int32]] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    at_once: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,8 @@ class Plan:
         for name, numbers in zip(chain.variables, held, strict=True):
             if np.any(numbers == NOWHERE):
                 raise self._lacks(name, drawn.used[numbers == NOWHERE])
-        key = tuple(np.unique(np.concatenate(held)).tolist())
+        together = [np.array(holdings.at_once[k]) for k in drawn.used] if holdings.at_once else held
+        key = tuple(np.unique(np.concatenate(together)).tolist())
         if key not in self._sets:
             while len(self._sets) >= KEPT_SETS:
                 del self._sets[next(iter(self._sets))]

@@ -58,7 +58,7 @@ class Sampler:
             Where the forcing does not reach a window.
         """
         begins = np.array([s.timestamp() for s in starts])
-        if self._times.size == 1:
+        if self._times.size == 1 and (self._hold or not self._offer.step_s):
             return self._held(begins)
         if self._times.size == 0:
             raise self._missing(int(begins[0]))

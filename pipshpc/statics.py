@@ -35,7 +35,7 @@ from pipshpc.cache import cache_folder
 from pipshpc.errors import SiteError, SpecError
 from pipshpc.sourcegrid import SourceGrid
 
-NAMES = ("land", "orog", "landcover", "linke", "ndvi_min", "ndvi_max")
+NAMES: tuple[str, ...] = ("land", "orog", "landcover", "linke", "ndvi_min", "ndvi_max")
 CLASSES = ("land", "landcover")  # not to be interpolated: a pixel takes the nearest
 WHOLE_CELLS = 1 << 24  # of a field that is kept in memory whole; of a larger one each block reads its own part
 CACHE_BYTES = 24 << 20  # of decoded chunks of a large field: a row of the land mask's, so that neighbours find them

@@ -60,6 +60,10 @@ def open_source(
         if wanted:
             source.need(*wanted)
         return source
+    if spec.kind == "granules":
+        from pipshpc.source.granules import GranuleSource
+
+        return GranuleSource(spec, Path(base_dir), wanted)
     from pipshpc.source.files import FileSource
 
     files = FileSource(spec, Path(base_dir), wanted, gaps, pass_over)
