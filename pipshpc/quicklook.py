@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 
 # The picture is laid out on a sheet this wide; max_width sets its resolution. So text keeps its proportion.
+TITLE_LETTERS = 48  # of the name that fit beside the time
 SHEET_WIDTH = 12.0
 MOST_PANELS = 12
 MARGINS = {"left": 0.62, "right": 0.3, "top": 1.12, "bottom": 1.22, "column": 0.3, "row": 0.42}
@@ -296,7 +297,9 @@ def window_text(start: np.datetime64, end: np.datetime64) -> str:
 
 def _sheet_title(figure: Figure, about: Description, times: Sequence[int], caption: str, sheet: float) -> None:
     left, top = MARGINS["left"] / SHEET_WIDTH, sheet - 0.44
-    figure.text(left, top / sheet, about.long_name, fontsize=17, fontweight="bold", color=INK, va="baseline")
+    # A long name leaves room for the time at the other end.
+    size = min(17.0, 17.0 * TITLE_LETTERS / max(len(about.long_name), 1))
+    figure.text(left, top / sheet, about.long_name, fontsize=size, fontweight="bold", color=INK, va="baseline")
     span = window_text(about.windows[times[0], 0], about.windows[times[-1], 1])
     shown = f", {len(times)} of {about.shape[0]} windows" if 1 < len(times) < about.shape[0] else ""
     figure.text(1 - MARGINS["right"] / SHEET_WIDTH, top / sheet, span + shown, fontsize=12, color=INK, ha="right")
