@@ -179,6 +179,18 @@ def test_a_mean_of_eight_days_is_the_mean_of_their_means(campaign, start_ranks):
     assert (count == 32).all()  # four samples a day
 
 
+def test_published_days_make_the_composite_that_the_chain_makes(campaign, start_ranks, tmp_path):
+    days = {"start": "2004-05-08T00:00:00Z", "end": "2004-05-24T00:00:00Z"}
+    make_all(campaign("days", products=["ndvi"], period="1d", **days), start_ranks, 2)
+    direct = campaign("direct", products=["ndvimax"], period="16d", **days)
+    own = Forcing(paths=[str(tmp_path / "days" / "ndvi_*.nc")], variables={"ndvi": "ndvi"}, downscale=False)
+    again = campaign("again", products=["ndvimax"], algorithms={}, period="16d", forcing=own, **days)
+    make_all([*direct, *again], start_ranks, 2)
+    (one, all_days), (two, share) = (read(tasks[0].path("ndvimax"), "ndvimax") for tasks in (direct, again))
+    assert np.array_equal(one, two)  # both are stored in steps of 0.0001
+    assert np.array_equal(all_days, share)
+
+
 def test_what_does_not_fit_is_said_before_anything_starts(campaign):
     with pytest.raises(SpecError, match="made of many steps"):
         campaign("short", period="1d", end="2004-01-02T00:00:00Z")
