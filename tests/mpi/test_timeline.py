@@ -11,26 +11,16 @@ import pytest
 
 from pipshpc.campaign import check_campaign, load_campaign
 from pipshpc.digest import content_digest
-from pipshpc.errors import SiteError, SpecError
+from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
-from pipshpc.statics import NAMES, open_static
 from pipshpc.survey import survey
 from tests.mpi.test_resume import ranks_of, wait_until
 from tests.unit.test_plan import campaign as plain_campaign
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("statics")]
 FILE = Path(__file__).parents[2] / "jobs" / "campaigns" / "flux_1km.yaml"
 BOX = [20.0, 2.0, 26.0, 8.0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _statics():
-    for name in NAMES:
-        try:
-            open_static(name)
-        except SiteError as error:
-            pytest.skip(str(error))
 
 
 @pytest.fixture
