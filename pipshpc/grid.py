@@ -198,7 +198,7 @@ def geographic_bounds(lat: DoubleArray, lon: DoubleArray) -> tuple[float, float,
     west = float(turned[(widest + 1) % turned.size])
     east = float(turned[widest])
     west = west - 360.0 if west >= 180.0 else west
-    return west, south, east + 360.0 * np.ceil((west - east) / 360.0), north
+    return west, south, east + 360.0 * float(np.ceil((west - east) / 360.0)), north
 
 
 AnyGrid = Grid | PolarGrid
