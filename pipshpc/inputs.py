@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipshpc.chain import CONSTANT, Chain, sun_table
 from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
+from pipshpc.grid import PolarWindow
 from pipshpc.place import Part, place_block, read_part
 from pipshpc.source import Source, open_source
 from pipshpc.source.identity import file_digest
@@ -142,6 +143,7 @@ class Inputs:
     def __init__(self, task: Task, node: Any, check: bool) -> None:
         self._node = node
         self.source = open_planned(task, check)
+        self._projected = isinstance(task.window, PolarWindow)
         self.grids: list[Any] = [self.source.grid]
         self.static_grid: dict[str, int] = {}
         self._fields: dict[str, Any] = {}
@@ -241,9 +243,9 @@ class Inputs:
             for k, (grid, stride, nearest) in enumerate(zip(self.grids, self.strides(), self.nearest, strict=True))
         ]
 
-    @staticmethod
-    def _shape(grid: Any) -> tuple[int, int]:
-        return grid.y.size, grid.x.size + bool(grid.periodic)
+    def _shape(self, grid: Any) -> tuple[int, int]:
+        """Rows and columns in memory: the first column once more where it follows the last, or to read beside it."""
+        return grid.y.size, grid.x.size + (bool(grid.periodic) or self._projected)
 
     def strides(self) -> list[int]:
         """Columns in memory of a field on each of `grids`."""

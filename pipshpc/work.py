@@ -352,8 +352,7 @@ class Work:
         with self.clock.stage("compute"):
             block, chunk, windows = self.blocks.block(row, column), self.task.chunk, len(batch.windows)
             values, counts = self._buffers(windows, full=block.count == tuple(chunk))
-            lat = self.window.lat(block.start[0], block.count[0])
-            lon = self.window.lon(block.start[1], block.count[1])
+            lat, lon = self.window.place(block.start, block.count)
             places = self.inputs.places(self.chain, lat, lon)
             with self.clock.stage("part"):
                 parts = self.inputs.parts(self.chain, lat, lon)
