@@ -30,7 +30,7 @@ cdef void gaussian_block(
     cdef float distance[WIDE]
     cdef float total[WIDE]
     cdef int32_t which[WIDE]
-    cdef float found, first
+    cdef float found, first, limit = <float> farthest
     cdef Py_ssize_t classes = high.shape[0], c, i, k
     for i in range(WIDE):
         best[i] = -INFINITY
@@ -56,13 +56,16 @@ cdef void gaussian_block(
         for i in range(WIDE):
             found = score[c * WIDE + i] - best[i]
             total[i] += exp(found if found > <float> -80.0 else <float> -80.0)
+    for i in range(WIDE):
+        # False also where a band is missing: nothing is greater than NaN.
+        found = <float> 1.0 / total[i]
+        total[i] = found if distance[i] <= limit else <float> 0.0
+        which[i] = which[i] if distance[i] <= limit else NOTHING
+        total[i] = total[i] if which[i] != NOTHING else <float> 0.0
     for i in range(n):
-        if distance[i] <= farthest and which[i] != NOTHING:
-            label[at + i] = <uint8_t> which[i]
-            share[at + i] = <float> 1.0 / total[i]
-        else:  # also where a band is missing: nothing is greater than NaN
-            label[at + i] = NOTHING
-            share[at + i] = 0.0
+        label[at + i] = <uint8_t> which[i]
+        share[at + i] = total[i]
+
 
 
 def gaussian(list fields, const float[:, ::1] high, const float[:, ::1] low, const float[:, :, ::1] inverse,
