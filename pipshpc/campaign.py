@@ -11,7 +11,7 @@ import msgspec
 from pipshpc.calendar import Span, read_span
 from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
-from pipshpc.grid import GLOBE, Box, Grid
+from pipshpc.grid import GLOBE, Box, find_window, parse_grid
 from pipshpc.product import find_card, is_timed
 from pipshpc.schema import Record, load_yaml
 
@@ -144,7 +144,7 @@ def check_campaign(campaign: Campaign) -> None:
         find_card(product).algorithm(campaign.algorithms.get(product))
     for product in campaign.algorithms:
         find_card(product).algorithm(campaign.algorithms[product])
-    Grid.parse(campaign.grid).window(read_box(campaign.box))
+    find_window(parse_grid(campaign.grid), read_box(campaign.box))
     _check_chains(campaign)
     start = read_time("start", campaign.start)
     if campaign.end == "open":

@@ -185,11 +185,11 @@ def _origin(about: Description) -> dict[str, Any]:
 
 
 def _projection(about: Description) -> dict[str, Any]:
-    west, south, east, north = about.bounds
+    west, south, east, north = about.edges
     _, rows, columns = about.shape
     dx, dy = round((east - west) / columns, 12), round((north - south) / rows, 12)
     return {
-        "proj:code": "EPSG:4326",
+        "proj:code": f"EPSG:{about.epsg or 4326}",
         "proj:shape": [rows, columns],
         "proj:bbox": [west, south, east, north],
         "proj:transform": [dx, 0.0, west, 0.0, -dy, north],

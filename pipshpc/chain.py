@@ -319,7 +319,7 @@ def run_block(
 
     Parameters
     ----------
-    lat, lon : (rows,), (columns,) degrees, pixel centres
+    lat, lon : (rows,), (columns,) degrees, pixel centres; (rows, columns) each on a projected grid
     stride : width of the output arrays
     placements : of the block, one per coarse grid
     addresses : (samples, fields) of the coarse fields
@@ -328,6 +328,9 @@ def run_block(
     values, counts : per output (windows, rows, stride)
     parts : of large fields, by number of the field: what this block needs of them
     """
+    rows, columns = lat.shape[0], lon.shape[-1]
+    if lat.ndim == 2:
+        lat, lon = lat[:, 0], lon[0]  # only the sun asks for them, and no plan takes it to a projected grid
     radians = np.deg2rad(lat).astype(np.float32)
     around = np.deg2rad((padded(lon) + 180) % 360 - 180).astype(np.float32)
     places = np.array([f.grid for f in chain.fields], np.int32)
@@ -339,5 +342,5 @@ def run_block(
         # A grid whose fields all come in parts has no placement of its own; nothing refers to it.
         placements = [p if p is not None else placements[-1] for p in placements]
     chain.machine.run(
-        lat.size, lon.size, stride, placements, places, addresses, radians, around, bounds, table, values, counts
+        rows, columns, stride, placements, places, addresses, radians, around, bounds, table, values, counts
     )

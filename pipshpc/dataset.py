@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc.errors import InputError
+from pipshpc.grid import geographic_bounds
 
 if TYPE_CHECKING:
     import h5py
@@ -31,7 +32,8 @@ class Description:
     """What one variable of a product file is: axes, windows, packing and origin.
 
     `lat` and `lon` are cell centres in degrees as they are stored; longitudes
-    of a box across the date line go on beyond 180. `windows` holds start and
+    of a box across the date line go on beyond 180. On a projected grid (`epsg`
+    not 0) they are its y and x, m, and `area` has the cells' areas. `windows` holds start and
     end (exclusive) of each time step.
     """
 
@@ -49,6 +51,9 @@ class Description:
     attributes: dict[str, Any] = field(default_factory=dict)  # of the file
     variable_attributes: dict[str, Any] = field(default_factory=dict)
     lineage: dict[str, Any] = field(default_factory=dict)
+    epsg: int = 0
+    geographic: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # bounds in degrees of a projected grid
+    area: DoubleArray | None = None  # (rows, columns), km2, of a projected grid
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -58,13 +63,26 @@ class Description:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """West, south, east, north edges in degrees (east may pass 180)."""
+        return self.geographic if self.epsg else self.edges
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top edges in the grid's own coordinates."""
+        if self.epsg:
+            (left, right), (bottom, top) = _edges(self.lon), _edges(self.lat)
+            return left, bottom, right, top
         west, east = _edges(self.lon)
         south, north = _edges(self.lat)
         return max(west, east - 360.0), max(south, -90.0), east, min(north, 90.0)
 
     @property
     def area_weights(self) -> DoubleArray:
-        """Relative area of a cell of each row: the difference of the sine of its edges."""
+        """Relative area of a cell of each row: the difference of the sine of its edges.
+
+        On a projected grid of each cell: (rows, columns).
+        """
+        if self.area is not None:
+            return self.area
         south, north = _edges(self.lat)
         half = 0.5 * (north - south) / self.lat.size
         upper = np.radians(np.clip(self.lat + half, -90, 90))
@@ -147,7 +165,9 @@ def describe(path: str | Path, variable: str | None = None) -> Description:
         data = handle[name]
         attributes = _attributes(data)
         file_attributes = _attributes(handle)
-        for axis, size in zip(("time", "lat", "lon"), data.shape, strict=True):
+        projected = _epsg(handle, attributes)
+        axes = ("time", "y", "x") if projected else ("time", "lat", "lon")
+        for axis, size in zip(axes, data.shape, strict=True):
             if axis not in handle or handle[axis].shape != (size,):
                 raise InputError(f"{path}: variable '{name}' has {size} steps in {axis}, but no such axis is there")
         row_bytes = data.shape[2] * data.dtype.itemsize
@@ -158,8 +178,8 @@ def describe(path: str | Path, variable: str | None = None) -> Description:
             variable=name,
             long_name=str(attributes.get("long_name", name)),
             units=str(attributes.get("units", "1")),
-            lat=handle["lat"][:].astype(np.float64),
-            lon=handle["lon"][:].astype(np.float64),
+            lat=handle[axes[1]][:].astype(np.float64),
+            lon=handle[axes[2]][:].astype(np.float64),
             windows=_windows(handle, Path(path)),
             scale=float(attributes.get("scale_factor", 1.0)),
             offset=float(attributes.get("add_offset", 0.0)),
@@ -168,7 +188,18 @@ def describe(path: str | Path, variable: str | None = None) -> Description:
             attributes=file_attributes,
             variable_attributes=attributes,
             lineage=_lineage(file_attributes.get("lineage")),
+            epsg=projected,
+            geographic=geographic_bounds(handle["lat"][:], handle["lon"][:]) if projected else (0.0, 0.0, 0.0, 0.0),
+            area=handle["areacello"][:].astype(np.float64) if projected else None,
         )
+
+
+def _epsg(handle: h5py.File, attributes: dict[str, Any]) -> int:
+    """Code of the projection that a variable lies in; 0 for latitude and longitude."""
+    mapping = str(attributes.get("grid_mapping", ""))
+    if mapping not in handle or not all(name in handle for name in ("y", "x", "lat", "lon", "areacello")):
+        return 0
+    return int(plain(handle[mapping].attrs.get("epsg_code", 0)))
 
 
 def _find_variable(handle: h5py.File, path: Path, variable: str | None) -> str:
@@ -272,6 +303,14 @@ def _summarise_window(data: h5py.Dataset, about: Description, time: int) -> Wind
     for first, stored in read_bands(data, about, time):
         band = weights[first : first + len(stored)]
         mask = seen(stored, about.fill)
+        if band.ndim == 2:
+            some = np.ones(stored.shape, bool) if mask is None else mask
+            values = stored[some]
+            if values.size:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+            total, weight = total + float((band[some] * values).sum()), weight + float(band[some].sum())
+            count += values.size
+            continue
         if mask is None:
             values, per_row = stored, np.full(len(stored), columns)
         else:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipshpc.chain import run_block
 from pipshpc.domain import Blocks
 from pipshpc.exchange import add_up
-from pipshpc.grid import Window
+from pipshpc.grid import AnyWindow
 from pipshpc.inputs import Batch, Inputs
 from pipshpc.passes import Counts, Pass, cut_steps
 
@@ -28,7 +28,7 @@ class FirstPass:
     threads : of this rank
     """
 
-    def __init__(self, passes: list[Pass], inputs: Inputs, window: Window, blocks: Blocks, threads: int) -> None:
+    def __init__(self, passes: list[Pass], inputs: Inputs, window: AnyWindow, blocks: Blocks, threads: int) -> None:
         self.passes, self.inputs, self.window, self.blocks, self.threads = passes, inputs, window, blocks, threads
         self.told: dict[str, list[Any]] = {one.name: [] for one in passes}  # of each time step, for the files
 
@@ -66,8 +66,7 @@ class FirstPass:
     ) -> None:
         """Add the pixels of one block, some time steps at a time."""
         block = self.blocks.block(*at)
-        lat = self.window.lat(block.start[0], block.count[0])
-        lon = self.window.lon(block.start[1], block.count[1])
+        lat, lon = self.window.place(block.start, block.count)
         places, parts = self.inputs.places(one.chain, lat, lon), self.inputs.parts(one.chain, lat, lon)
         for first, last in cut_steps(batch.home.size):
             shape = (last - first, *self.blocks.chunk)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipshpc.chain import CONSTANT, Chain, sun_table
 from pipshpc.errors import InputError
 from pipshpc.exchange import NodeArray
+from pipshpc.grid import PolarWindow
 from pipshpc.place import Part, place_block, read_part
 from pipshpc.source import Source, open_source
 from pipshpc.source.identity import file_digest
@@ -142,6 +143,7 @@ class Inputs:
     def __init__(self, task: Task, node: Any, check: bool) -> None:
         self._node = node
         self.source = open_planned(task, check)
+        self._projected = isinstance(task.window, PolarWindow)
         self.grids: list[Any] = [self.source.grid]
         self.static_grid: dict[str, int] = {}
         self._fields: dict[str, Any] = {}
@@ -241,9 +243,9 @@ class Inputs:
             for k, (grid, stride, nearest) in enumerate(zip(self.grids, self.strides(), self.nearest, strict=True))
         ]
 
-    @staticmethod
-    def _shape(grid: Any) -> tuple[int, int]:
-        return grid.y.size, grid.x.size + bool(grid.periodic)
+    def _shape(self, grid: Any) -> tuple[int, int]:
+        """Rows and columns in memory: the first column once more where it follows the last, or to read beside it."""
+        return grid.y.size, grid.x.size + (bool(grid.periodic) or self._projected)
 
     def strides(self) -> list[int]:
         """Columns in memory of a field on each of `grids`."""
@@ -257,10 +259,11 @@ class Inputs:
     def _forcing(chain: Chain) -> list[str]:
         return [f.name for f in chain.fields if f.kind == "forcing"]
 
-    def reserve(self, chain: Chain, batches: Sequence[Batch]) -> None:
-        """Take the memory for the largest batch (collective over the node)."""
+    def reserve(self, chain: Chain, batches: Sequence[Batch], beside: Chain | None = None) -> None:
+        """Take the memory for the largest batch of what a chain reads, and one beside it (collective over the node)."""
         states = max(len(b.states) for b in batches)
-        self._order = self._forcing(chain)
+        both = self._forcing(chain) + (self._forcing(beside) if beside else [])
+        self._order = list(dict.fromkeys(both))
         names = max(len(self._order), 1)
         if self._reduced:
             shape = self._shape(self.grids[self.chain_grids[CONSTANT]])
@@ -270,10 +273,10 @@ class Inputs:
     def load(self, chain: Chain, batch: Batch) -> None:
         """Decode a batch into node memory, each rank of the node its share."""
         assert self._memory is not None
-        jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._forcing(chain)))]
+        jobs = [(k, n, s) for k, s in enumerate(batch.states) for n in range(len(self._order))]
         failed: Exception | None = None
         for at, number, state in jobs[self._node.rank :: self._node.size]:
-            name = self._forcing(chain)[number]
+            name = self._order[number]
             try:
                 values = self._read(name, state.first)
                 if state.weight:

@@ -14,6 +14,8 @@ from pipshpc.sourcegrid import SourceGrid
 LANES = 16
 GATHER = 4  # times as many cells as a block's own: then only the cells that its pixels touch are kept
 
+SAME = 1e-4  # of a cell: how near to a cell's centre a pixel is that cell
+
 Doubles = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int32]
 Weight = npt.NDArray[np.float32]
@@ -35,15 +37,19 @@ def place_block(grid: SourceGrid, stride: int, lat: Doubles, lon: Doubles, neare
     ----------
     grid : source grid, coordinates ascending
     stride : columns of its fields in memory (one more than the grid has where it is periodic)
-    lat, lon : (rows,), (columns,) degrees, pixel centres
+    lat, lon : (rows,), (columns,) degrees, pixel centres; (rows, columns) each of a block of a projected grid
     nearest : take the nearest value: weights are 0 or 1
 
     Notes
     -----
-    Pixels outside the grid get a weight of NaN and so become missing.
+    Pixels outside the grid get a weight of NaN and so become missing. A block
+    of a projected grid whose pixels are cells of the source takes these cells
+    as they are, whatever is missing beside them.
     """
     from pipshpc._chain import Placement
 
+    if lat.ndim == 2:
+        return _place_projected(grid, stride, padded(lat), padded(lon), nearest)
     columns = padded(lon)
     if grid.crs is None:
         fy, fx = grid.locate(lat, columns)
@@ -54,6 +60,20 @@ def place_block(grid: SourceGrid, stride: int, lat: Doubles, lon: Doubles, neare
     fy, fx = grid.locate(lat2, lon2)
     iy, wy = _split(fy, grid.y.size - 2)
     ix, wx = _split(fx, stride - 2)
+    return Placement(stride, np.zeros(1, np.int32), wy, iy * stride + ix, wx)
+
+
+def _place_projected(grid: SourceGrid, stride: int, lat: Doubles, lon: Doubles, nearest: bool) -> Any:
+    """Place a block of a projected grid; the rows in memory have a column more than the source has."""
+    from pipshpc._chain import Placement
+
+    fy, fx = grid.locate(lat, lon)
+    row, column = np.broadcast_to(_whole(fy[:, :1]), fy.shape), np.broadcast_to(_whole(fx[:1]), fx.shape)
+    if np.all(np.abs(fy - row) < SAME) and np.all(np.abs(fx - column) < SAME):
+        iy, ix = row[:, 0].astype(np.int32), column[0].astype(np.int32)
+        return Placement(stride, iy, np.zeros(iy.size, np.float32), ix, np.zeros(ix.size, np.float32))
+    iy, wy = _split(_whole(fy) if nearest else fy, grid.y.size - 2)
+    ix, wx = _split(_whole(fx) if nearest else fx, grid.x.size - 2 + grid.periodic)
     return Placement(stride, np.zeros(1, np.int32), wy, iy * stride + ix, wx)
 
 
@@ -102,5 +122,5 @@ def _split(position: Doubles, last: int) -> tuple[Index, Weight]:
 
 
 def padded(values: Doubles) -> Doubles:
-    """Lengthen a row to whole vectors by repeating its last value."""
-    return np.pad(values, (0, -values.size % LANES), mode="edge")
+    """Lengthen a row, or each of several, to whole vectors by repeating its last value."""
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % LANES)], mode="edge")

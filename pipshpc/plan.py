@@ -24,15 +24,16 @@ from pipshpc.calendar import read_span
 from pipshpc.campaign import Campaign, read_box, read_period, read_time
 from pipshpc.errors import InputError, SpecError
 from pipshpc.forcing import Forcing
-from pipshpc.grid import Grid
+from pipshpc.grid import Grid, find_window, parse_grid
 from pipshpc.offer import NOWHERE, Holdings, Offer
 from pipshpc.product import load_cards
 from pipshpc.recipe import GEOMETRY, explain, resolve
-from pipshpc.sampling import Drawn, Sampler, iso, sample_window
+from pipshpc.sampling import LONGEST_S, Drawn, Sampler, iso, sample_window
 from pipshpc.schema import Record
-from pipshpc.task import Carry, Task, file_name, group_windows
+from pipshpc.task import Carry, Recipe, Task, file_name, group_windows
 from pipshpc.timeline import draw_steps, find_carry, resets, with_states
 
+LONG_SAMPLE_S = 21600.0  # of windows of many days; the sun's path over 6 hours is exact to 0.2 % of a day's light
 KEPT_SETS = 64  # of files, whose names and digests neighbouring tasks share
 DAY = timedelta(days=1)
 
@@ -91,7 +92,11 @@ class _Chain:
         used = sorted({s.source for s in self.recipe.steps if s.kind in made and s.source != "="})
         self.cards = {name: msgspec.to_builtins(cards[name]) for name in used}
         self.timed = any(s.kind == "timed" for s in self.recipe.steps)
+        if not isinstance(parse_grid(campaign.grid), Grid):
+            _check_projected(campaign.grid, self.recipe)
         self.carry, self.resets = find_carry(self.recipe, cards), resets(self.recipe, cards)
+        if read_span(campaign.period).unit == "y":  # what begins anew with the year has nothing to hand on
+            self.carry = tuple(c for c in self.carry if c.name not in self.resets)
         if self.carry:
             self.recipe, self.cards, self.products = with_states(self.recipe, self.cards, products, self.carry)
         self.statics = {s.source: offer.statics[s.source] for s in self.recipe.steps if s.kind == "static"}
@@ -126,10 +131,11 @@ class Plan:
         self._span = span = read_span(campaign.period)
         self._long = not span.short
         self._period = read_period(campaign.step) if self._long else span.length
-        self._sampler = Sampler(offer, campaign.forcing.hold, self._period, patient=campaign.cycle is not None)
+        longest = LONG_SAMPLE_S if self._long else LONGEST_S
+        self._sampler = Sampler(offer, campaign.forcing.hold, self._period, campaign.cycle is not None, longest)
         self._latest: dict[int, Task] = {}  # of each chain, where tasks follow from one another
-        self._grid = Grid.parse(campaign.grid)
-        window = self._grid.window(read_box(campaign.box))
+        self._grid = parse_grid(campaign.grid)
+        window = find_window(self._grid, read_box(campaign.box))
         self._name, self._start, self._count = self._grid.name, window.start, window.count
         self._chunk = (campaign.chunk[0], campaign.chunk[1]) if campaign.chunk else default_chunk(window.count)
         self._sets: dict[tuple[int, ...], _Set] = {}
@@ -254,6 +260,24 @@ class Plan:
     def _lacks(self, name: str, at: npt.NDArray[np.intp]) -> InputError:
         when = self.offer.times[at[0]]
         return InputError(f"the forcing ({self.offer.title}) has no '{name}' for {when}Z")
+
+
+def _check_projected(grid: str, recipe: Recipe) -> None:
+    """Hold that a recipe can be made on a projected grid.
+
+    Raises
+    ------
+    SpecError
+        Where it needs the sun, static fields, or many steps: these know
+        rows of one latitude only.
+    """
+    kinds = {"geometry": "the sun", "static": "a static field", "timed": "many time steps"}
+    found = [f"'{s.name}' ({kinds[s.kind]})" for s in recipe.steps if s.kind in kinds]
+    if found:
+        raise SpecError(
+            f"grid '{grid}': {', '.join(recipe.outputs)} needs {', '.join(found)}, which there is on latitude-longitude"
+            " grids only; take such a grid, or a product that is made of the forcing alone"
+        )
 
 
 def _set_of(forcing: Forcing, holdings: Holdings, numbers: tuple[int, ...]) -> _Set:

@@ -31,6 +31,11 @@ class PolarGrid:
     size: float
 
     @property
+    def slug(self) -> str:
+        """The name as it stands in file names."""
+        return self.name
+
+    @property
     def x(self) -> Doubles:
         """Cell centres along the projection's x, m, ascending."""
         return np.asarray(self.left + (np.arange(self.shape[1]) + 0.5) * self.size)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float32]
 
 # The picture is laid out on a sheet this wide; max_width sets its resolution. So text keeps its proportion.
+TITLE_LETTERS = 48  # of the name that fit beside the time
 SHEET_WIDTH = 12.0
 MOST_PANELS = 12
 MARGINS = {"left": 0.62, "right": 0.3, "top": 1.12, "bottom": 1.22, "column": 0.3, "row": 0.42}
@@ -103,7 +104,9 @@ def _choose_times(about: Description, time: int | str | None) -> list[int]:
 
 def _aspect(about: Description) -> float:
     """Width over height of the map: true to shape at the middle latitude of a box, plate carrée for the globe."""
-    west, south, east, north = about.bounds
+    west, south, east, north = about.edges
+    if about.epsg:
+        return float(np.clip((east - west) / (north - south), 0.2, 8.0))
     stretch = 1.0 if north - south > 90 else float(np.cos(np.radians((south + north) / 2)))
     return float(np.clip((east - west) / (north - south) * max(stretch, 0.2), 0.2, 8.0))
 
@@ -142,7 +145,7 @@ def _compose(
     figure = Figure((SHEET_WIDTH, sheet), facecolor="white")
     FigureCanvasAgg(figure)
     colours = _colours(about, fields)
-    lines = coastlines(about.bounds, (about.bounds[2] - about.bounds[0]) / (width * 130))
+    lines = _coast(about, width)
     for k, (time, field) in enumerate(zip(times, fields, strict=True)):
         row, column = divmod(k, columns)
         x = indent + column * (width + m["column"])
@@ -170,6 +173,23 @@ def _compose(
             bbox={"boxstyle": "square,pad=0.35", "facecolor": GAP, "edgecolor": PALE, "linewidth": 0.6},
         )
     return figure
+
+
+def _coast(about: Description, width: float) -> list[FloatArray]:
+    """Shores in the coordinates of the map, which is `width` inches wide."""
+    west, south, east, north = about.bounds
+    if not about.epsg:
+        return coastlines(about.bounds, (east - west) / (width * 130))
+    from pyproj import CRS, Transformer
+
+    crs = CRS.from_epsg(about.epsg)
+    project = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True).transform
+    left, _, right, _ = about.edges
+    lines = coastlines(
+        (west, max(south - 1, -90.0), east, min(north + 1, 90.0)), (right - left) / 111e3 / (width * 130)
+    )
+    placed = [np.stack(project(line[:, 0], line[:, 1]), axis=1).astype(np.float32) for line in lines]
+    return [line for line in placed if np.isfinite(line).all()]
 
 
 def _colours(about: Description, fields: Sequence[FloatArray]) -> dict[str, Any]:
@@ -207,7 +227,7 @@ def _panel(
     """Draw one map; `labels` says whether latitudes and longitudes are written at its edges."""
     from matplotlib.collections import LineCollection
 
-    west, south, east, north = about.bounds
+    west, south, east, north = about.edges
     image = field if about.lat[0] >= about.lat[-1] else field[::-1]
     axes.imshow(
         image,
@@ -223,6 +243,11 @@ def _panel(
     axes.add_collection(LineCollection(lines, colors=COAST, linewidths=0.55), autolim=False)
     axes.set_xlim(west, east)
     axes.set_ylim(south, north)
+    if about.epsg:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set(color=PALE, linewidth=0.7)
+        return
     across = graticule(west, east, min(12.0, axes.bbox.width / axes.figure.dpi * 1.4))
     along = graticule(south, north, min(7.0, axes.bbox.height / axes.figure.dpi * 2.8))
     axes.set_xticks(across, [degrees(v, "EW") for v in across])
@@ -277,6 +302,10 @@ def _panel_title(axes: Axes, about: Description, times: Sequence[int], time: int
 def _mean(about: Description, field: FloatArray, factor: int) -> float:
     """Mean of a map of block means, weighted by area; where blocks have gaps, `summarise` has the exact one."""
     bands = np.add.reduceat(about.area_weights, np.arange(0, about.lat.size, factor))
+    if bands.ndim == 2:
+        blocks = np.add.reduceat(bands, np.arange(0, about.lon.size, factor), axis=1)
+        there = np.isfinite(field)
+        return float((blocks[there] * field[there]).sum() / blocks[there].sum()) if there.any() else np.nan
     weights = np.where(np.isfinite(field), bands[:, None], 0.0)
     # The last block of a row may be narrower.
     weights[:, -1] *= (about.lon.size - factor * (field.shape[1] - 1)) / factor
@@ -296,7 +325,9 @@ def window_text(start: np.datetime64, end: np.datetime64) -> str:
 
 def _sheet_title(figure: Figure, about: Description, times: Sequence[int], caption: str, sheet: float) -> None:
     left, top = MARGINS["left"] / SHEET_WIDTH, sheet - 0.44
-    figure.text(left, top / sheet, about.long_name, fontsize=17, fontweight="bold", color=INK, va="baseline")
+    # A long name leaves room for the time at the other end.
+    size = min(17.0, 17.0 * TITLE_LETTERS / max(len(about.long_name), 1))
+    figure.text(left, top / sheet, about.long_name, fontsize=size, fontweight="bold", color=INK, va="baseline")
     span = window_text(about.windows[times[0], 0], about.windows[times[-1], 1])
     shown = f", {len(times)} of {about.shape[0]} windows" if 1 < len(times) < about.shape[0] else ""
     figure.text(1 - MARGINS["right"] / SHEET_WIDTH, top / sheet, span + shown, fontsize=12, color=INK, ha="right")
@@ -312,7 +343,9 @@ def _sheet_title(figure: Figure, about: Description, times: Sequence[int], capti
 
 
 def _grid_text(about: Description) -> str:
-    west, _, east, _ = about.bounds
+    west, _, east, _ = about.edges
+    if about.epsg:
+        return f"{(east - west) / about.lon.size / 1000:.6g} km grid, {about.lat.size} × {about.lon.size} cells"
     return f"{(east - west) / about.lon.size:.6g}° grid, {about.lat.size} × {about.lon.size} cells"
 
 

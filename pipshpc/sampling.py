@@ -38,13 +38,16 @@ class Sampler:
     offer : times of the forcing
     hold : the forcing holds one time, for all windows
     period : length of a window
+    longest_s : of a sample; a state that stands for more is cut
     patient : do not hold the last time of a coarse forcing until the next should be there, but wait for it
     """
 
-    def __init__(self, offer: Offer, hold: bool, period: timedelta, patient: bool = False) -> None:
+    def __init__(
+        self, offer: Offer, hold: bool, period: timedelta, patient: bool = False, longest_s: float = LONGEST_S
+    ) -> None:
         self._offer, self._hold, self._patient = offer, hold, patient
         self._times = offer.times.astype("datetime64[s]").astype(np.int64)
-        self._period_s = period.total_seconds()
+        self._period_s, self._longest_s = period.total_seconds(), longest_s
 
     def draw(self, starts: list[datetime]) -> Drawn:
         """Return the samples of windows that begin at `starts`.
@@ -108,11 +111,11 @@ class Sampler:
         second: npt.NDArray[np.intp],
         weight: Seconds,
     ) -> Drawn:
-        """Turn intervals, (windows, n), into samples of at most `LONGEST_S`, so that the sun's path is fine enough."""
+        """Turn intervals, (windows, n), into samples of at most `longest_s`, so that the sun's path is fine enough."""
         one = _iso(self._times[first])
         two = one if second is first else _iso(self._times[second])
         samples: list[list[Sample]] = []
-        parts = max(1, math.ceil(float(lengths.max()) / LONGEST_S))
+        parts = max(1, math.ceil(float(lengths.max()) / self._longest_s))
         shares = np.arange(parts) / parts
         starts = iter(_iso(np.floor((at[..., None] + lengths[..., None] * shares).ravel() + 1e-6)))
         seconds = (lengths / parts).tolist()

@@ -22,11 +22,12 @@ import h5py
 import numpy as np
 
 from pipshpc import __version__
+from pipshpc.axes import note_field, write_degrees, write_metres, write_wgs84
 from pipshpc.digest import STACK, ChunkDigests, content_digest
 from pipshpc.encode import FILL, LEVEL, encode, make_chunk
 from pipshpc.errors import OutputError
 from pipshpc.exchange import Chunk
-from pipshpc.grid import Window
+from pipshpc.grid import AnyWindow, PolarWindow
 from pipshpc.ledger import INLINE_BYTES, Entry, Ledger, Place, check_of, parts_of, remove
 from pipshpc.product import Card
 from pipshpc.prose import tell_surfaces
@@ -256,6 +257,8 @@ def _create(file: h5py.File, task: Task, card: Card) -> tuple[h5py.Dataset, h5py
             grid_mapping="crs",
         )
     for dataset in (values, counts):
+        if isinstance(window, PolarWindow):
+            note_field(dataset)
         for axis, scale in enumerate(scales):
             dataset.dims[axis].attach_scale(scale)
     return values, counts
@@ -281,38 +284,27 @@ def _dataset(
     return dataset
 
 
-def _coordinates(file: h5py.File, task: Task, window: Window) -> list[h5py.Dataset]:
+def _coordinates(file: h5py.File, task: Task, window: AnyWindow) -> list[h5py.Dataset]:
     starts = np.array([(datetime.fromisoformat(t) - EPOCH).total_seconds() / 3600 for t in task.windows])
     length = task.period_s / 3600
-    lat, lon, half = window.lat(), window.lon(), window.grid.step / 2
     time = file.create_dataset("time", data=starts + length / 2)
     _describe(time, standard_name="time", long_name="middle of the averaging window", axis="T", bounds="time_bnds")
     _describe(time, units="hours since 1970-01-01 00:00:00", calendar="standard", units_metadata="leap_seconds: none")
-    y = file.create_dataset("lat", data=lat)
-    _describe(y, standard_name="latitude", long_name="latitude", units="degrees_north", axis="Y", bounds="lat_bnds")
-    x = file.create_dataset("lon", data=lon)
-    _describe(x, standard_name="longitude", long_name="longitude", units="degrees_east", axis="X", bounds="lon_bnds")
-    for scale in (time, y, x):
-        scale.make_scale(scale.name[1:])
+    if isinstance(window, PolarWindow):
+        time.make_scale("time")
+        scales, edges = write_metres(file, window)
+    else:
+        scales, edges = write_degrees(file, window, time)
     # netCDF wants a scale for the bounds' second dimension; this text says that it is no variable.
     pair = file.create_dataset("bnds", (2,), "f4")
     pair.make_scale(f"This is a netCDF dimension but not a netCDF variable.{2:10d}")
-    for name, edges, scale in (
-        ("time_bnds", np.stack([starts, starts + length], axis=1), time),
-        ("lat_bnds", np.stack([lat + half, lat - half], axis=1), y),
-        ("lon_bnds", np.stack([lon - half, lon + half], axis=1), x),
-    ):
-        bounds = file.create_dataset(name, data=edges)
+    for name, values, scale in (("time_bnds", np.stack([starts, starts + length], axis=1), time), *edges):
+        bounds = file.create_dataset(name, data=values)
         bounds.dims[0].attach_scale(scale)
         bounds.dims[1].attach_scale(pair)
-    crs = file.create_dataset("crs", data=np.int32(0))
-    _describe(crs, grid_mapping_name="latitude_longitude", long_name="WGS 84", geographic_crs_name="WGS 84")
-    _describe(crs, horizontal_datum_name="World Geodetic System 1984", reference_ellipsoid_name="WGS 84")
-    _describe(crs, prime_meridian_name="Greenwich")
-    crs.attrs["semi_major_axis"] = 6378137.0
-    crs.attrs["inverse_flattening"] = 298.257223563
-    crs.attrs["longitude_of_prime_meridian"] = 0.0
-    return [time, y, x]
+    if not isinstance(window, PolarWindow):
+        write_wgs84(file)
+    return [time, *scales]
 
 
 def _global_attributes(task: Task, card: Card) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from pipshpc.calendar import read_span
 from pipshpc.campaign import Campaign, read_box, read_time
 from pipshpc.errors import InputError
+from pipshpc.grid import AnyWindow, Grid, find_window, parse_grid
 from pipshpc.offer import Offer
 from pipshpc.source import Source, open_source
 
@@ -36,7 +37,11 @@ def survey(campaign: Campaign, base: Path) -> Offer:
         return Offer((), none, 0.0, "", title, "", {}, kernel_digest(), nothing=str(error))
     box = read_box(campaign.box)
     with source:
-        source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
+        grid = parse_grid(campaign.grid)
+        if isinstance(grid, Grid):
+            source.grid.need_cover(box.west, box.south, box.west + box.width, box.north, title=source.title)
+        else:
+            _need_overlap(source, find_window(grid, box), grid.name)
         statics = {name: open_static(name).identity for name in NAMES if static_path(name).is_file()}
         if "orog" in statics and "orog" not in source.variables:
             statics["orog_in"] = statics["orog"]
@@ -54,6 +59,16 @@ def survey(campaign: Campaign, base: Path) -> Offer:
             holdings=source.holdings,
             cells=rows * (columns + bool(source.grid.periodic)),
             states=source.states,
+        )
+
+
+def _need_overlap(source: Source, window: AnyWindow, name: str) -> None:
+    """Hold that the forcing has something on a projected grid, of which the corners need not be covered."""
+    lat, lon = window.place((0, 0), window.shape)
+    if not np.any(np.isfinite(source.grid.locate(lat, lon)[0]) & np.isfinite(source.grid.locate(lat, lon)[1])):
+        raise InputError(
+            f"{source.title} does not cover any cell of the grid {name} in the box: it covers {source.grid.describe()};"
+            " give a forcing of that region"
         )
 
 

@@ -13,7 +13,7 @@ import xxhash
 
 from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
-from pipshpc.grid import Grid, Window
+from pipshpc.grid import AnyGrid, AnyWindow, parse_grid, window_of
 from pipshpc.schema import Record, convert
 
 BATCH_MIB = 96.0  # forcing of one batch of windows, per node
@@ -147,9 +147,9 @@ class Task(Record, frozen=True, dict=True):
         return xxhash.xxh3_64_hexdigest(msgspec.json.encode([_common_digest(self), settings, *own], order="sorted"))
 
     @property
-    def window(self) -> Window:
+    def window(self) -> AnyWindow:
         """The part of the grid that is made."""
-        return Window(_grid(self.grid), self.start, self.count)
+        return window_of(_grid(self.grid), self.start, self.count)
 
     def path(self, product: str) -> Path:
         """Return where the file of `product` is published."""
@@ -173,8 +173,8 @@ def _common_digest(task: Task) -> str:
 
 
 @lru_cache(maxsize=32)
-def _grid(name: str) -> Grid:
-    return Grid.parse(name)
+def _grid(name: str) -> AnyGrid:
+    return parse_grid(name)
 
 
 def file_name(product: str, task: Task) -> str:

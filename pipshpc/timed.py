@@ -145,7 +145,7 @@ class Timed:
     ) -> dict[str, tuple[Values, Values]]:
         """Return for each product (rows, width) values, and percent of the steps that were there."""
         window = self.task.window
-        lat, lon = window.lat(at[0], extent[0]), window.lon(at[1], extent[1])
+        lat, lon = window.place(at, extent)
         still: dict[str, Values] = {}
         if self.still is not None:
             assert still_addresses is not None

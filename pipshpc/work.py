@@ -202,7 +202,7 @@ class Work:
         """
         curve = self.blocks.order()
         batches = make_batches(self.task, self.inputs.state_bytes(self.chain), self.manner.batch_mib)
-        self.inputs.reserve(self.chain, batches)
+        self.inputs.reserve(self.chain, batches, self.timed.still if self.timed else None)
         beat.total = self.blocks_total = len(curve) * len(batches)
         kept = self._go_on(curve, batches, files)
         beat.kept = beat.done = self.blocks_kept
@@ -352,8 +352,7 @@ class Work:
         with self.clock.stage("compute"):
             block, chunk, windows = self.blocks.block(row, column), self.task.chunk, len(batch.windows)
             values, counts = self._buffers(windows, full=block.count == tuple(chunk))
-            lat = self.window.lat(block.start[0], block.count[0])
-            lon = self.window.lon(block.start[1], block.count[1])
+            lat, lon = self.window.place(block.start, block.count)
             places = self.inputs.places(self.chain, lat, lon)
             with self.clock.stage("part"):
                 parts = self.inputs.parts(self.chain, lat, lon)

@@ -113,6 +113,8 @@ def print_info(
     place = f"{degrees(west, 'EW')} to {degrees(east, 'EW')}, {degrees(south, 'NS')} to {degrees(north, 'NS')}"
     if (east - west, north - south) == (360.0, 180.0):
         place = "the globe"
+    elif east - west == 360.0:
+        place = f"all longitudes, {degrees(south, 'NS')} to {degrees(north, 'NS')}"
     typer.secho(f"{about.long_name} ({about.variable})", bold=True)
     size = file.stat().st_size / 2**20
     typer.echo(f"  {times} windows of {rows} × {columns} cells, {place}, {size:.1f} MiB")

@@ -15,6 +15,7 @@ import xxhash
 from pipshpc.errors import InputError
 from pipshpc.forcing import Forcing, check_names
 from pipshpc.offer import NOWHERE, Holdings
+from pipshpc.product import load_cards
 from pipshpc.source.base import FieldInfo, Source, minutes
 from pipshpc.source.identity import file_digest
 from pipshpc.source.names import Quantity, conversion, find_quantity, quantities
@@ -168,7 +169,7 @@ class FileSource(Source):
         gaps: bool = False,
         pass_over: bool = False,
     ) -> None:
-        check_names(spec, list(quantities()))
+        check_names(spec, [*quantities(), *load_cards()])
         self.paths = expand(spec.paths, base)
         self._spec, self._gaps = spec, gaps
         self._readers: list[Reader] = []
@@ -186,7 +187,7 @@ class FileSource(Source):
             if not self._readers:
                 raise InputError(next(iter(unreadable.values())))
             self.paths = [reader.path for reader in self._readers]
-            for name in quantities():
+            for name in dict.fromkeys([*quantities(), *spec.variables]):
                 self._add(name)
             self._settle(wanted)
         except Exception:

@@ -25,6 +25,9 @@ As states that a task takes once:
   later, cut to 0..1: where the vegetation stands between its lowest and
   highest index of the year.
 
+With steps of 24 hours each state is the mean of its day: no diurnal wave, and
+the lowest temperature of the day (tasmin) is the mean less the wave's height.
+
 Weather is a sum of travelling waves with fixed numbers (`WAVES`), so that
 every run gives the same values.
 """
@@ -100,9 +103,10 @@ class IdealisedSource(Source):
         # A single time of many is still one of a series.
         self.step = None if hold or (self.times.size == 1 and step_h == 1) else step
         self.hold = hold
-        self.variables, self.states = NAMES, STATES
-        self.fields = {n: self._info(n) for n in NAMES}
-        parts = f"idealised {VERSION} {self._orog.identity} {self._land.identity}"
+        self._daily = step_h == 24 and not hold
+        self.variables, self.states = (*NAMES, "tasmin") if self._daily else NAMES, STATES
+        self.fields = {n: self._info(n) for n in self.variables}
+        parts = f"idealised {VERSION}{' daily' * self._daily} {self._orog.identity} {self._land.identity}"
         self.identity = xxhash.xxh3_128_hexdigest(parts.encode())
         self.title = "idealised atmosphere"
         self.comment = COMMENT
@@ -121,9 +125,9 @@ class IdealisedSource(Source):
     def need(self, *names: str) -> None:
         """Raise `InputError` where one of `names` is not among the variables."""
         for name in names:
-            if name not in NAMES:
+            if name not in self.variables:
                 raise InputError(
-                    f"the idealised atmosphere has no '{name}'; it has {', '.join(NAMES)}; "
+                    f"the idealised atmosphere has no '{name}'; it has {', '.join(self.variables)}; "
                     "give a forcing of kind 'files', or an algorithm that does not need it"
                 )
 
@@ -159,15 +163,23 @@ class IdealisedSource(Source):
         return total
 
     def _tas(self, days: float) -> Float64Array:
-        sine, cosine, land = np.sin(self._lat), np.cos(self._lat), self._fraction
+        sine, land = np.sin(self._lat), self._fraction
         season = np.cos(2 * np.pi * (days - 200.0) / 365.25)
         yearly = np.where(sine > 0, 6.0 + 14.0 * land, 6.0 + 6.0 * land) * sine * season
         hour = days % 1.0 * 24.0 + self.grid.x[None, :] / 15.0
-        daily = (0.5 + 5.0 * land) * cosine * np.cos(2 * np.pi * (hour - 14.0) / 24.0)
+        daily = 0.0 if self._daily else self._wave * np.cos(2 * np.pi * (hour - 14.0) / 24.0)
         storms = 3.5 * np.sin(2 * self._lat) ** 2 * self._weather(days, 0.0)
         level = 299.5 - 44.0 * sine**2 - 14.0 * np.maximum(0.0, -sine) ** 6
         total = level + yearly + daily + storms - 6.5e-3 * np.maximum(self._height, 0.0)
         return np.asarray(total, np.float64)
+
+    @cached_property
+    def _wave(self) -> Float64Array:
+        """Height of the diurnal wave."""
+        return np.asarray((0.5 + 5.0 * self._fraction) * np.cos(self._lat))
+
+    def _tasmin(self, days: float) -> Float64Array:
+        return self._tas(days) - self._wave
 
     def _tdps(self, days: float) -> Float64Array:
         dry = np.exp(-(((np.abs(self.grid.y)[:, None] - 25.0) / 10.0) ** 2))

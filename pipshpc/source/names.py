@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from pipshpc.errors import InputError, SpecError
+from pipshpc.product import load_cards
 from pipshpc.schema import Record, load_yaml
 
 DATA = Path(__file__).parent.parent / "data"
@@ -50,6 +51,10 @@ def units_table() -> dict[str, dict[str, tuple[float, float]]]:
 def find_quantity(name: str) -> Quantity:
     """Return the canonical quantity `name`, or raise `SpecError` naming the known ones."""
     table = quantities()
+    card = load_cards().get(name)
+    if name not in table and card is not None:
+        # A file of ours: the product goes in as it came out.
+        return Quantity(card.units, card.long_name, [card.id])
     if name not in table:
         raise SpecError(f"'{name}' is no forcing variable; known are: {', '.join(table)}")
     return table[name]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipshpc.coast import coastlines
-from pipshpc.grid import Grid, Window
+from pipshpc.grid import AnyWindow, parse_grid, window_of
 
 Shares = npt.NDArray[np.float64]  # (rows, columns) of blocks: share of windows that is done, 0..1
 LONGEST_LEDGER = 32 << 20  # bytes that are read of one ledger
@@ -54,7 +54,7 @@ def read_blocks(folder: Path, tasks: Iterable[str], most: int = 8) -> BlockMap |
     BlockMap, or None where no task file can be read.
     """
     found: list[tuple[str, Shares]] = []
-    window: Window | None = None
+    window: AnyWindow | None = None
     chosen: Any = None
     ledgers: dict[str, list[Path]] = {}  # a folder of many files is listed once
     for name in list(tasks)[:most]:
@@ -63,7 +63,7 @@ def read_blocks(folder: Path, tasks: Iterable[str], most: int = 8) -> BlockMap |
             continue
         geometry = plain["grid"], tuple(plain["start"]), tuple(plain["count"]), tuple(plain["chunk"])
         if window is None:
-            chosen, window = geometry, Window(Grid.parse(geometry[0]), geometry[1], geometry[2])
+            chosen, window = geometry, window_of(parse_grid(geometry[0]), geometry[1], geometry[2])
         if geometry == chosen:
             output = str(plain["output_dir"])
             if output not in ledgers:

@@ -8,9 +8,11 @@ import netCDF4
 import numpy as np
 import pytest
 
+from pipshpc.errors import SiteError
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
 from pipshpc.site import launch_command, launch_environment, load_site
+from pipshpc.statics import NAMES, open_static
 from pipshpc.survey import survey
 from pipshpc.task import write_task
 from tests.unit.test_plan import campaign
@@ -46,6 +48,16 @@ def write_forcing(path, steps=24, step_h=1, seed=3, first_h=0, names=("t2m", "d2
             data.units, data.scale_factor, data.add_offset = units, width / 4000, middle
             data[:] = np.clip(values, 0, 1) if name == "tcc" else values
     return path
+
+
+@pytest.fixture(scope="session")
+def statics():
+    """Skip, with the reason, where the static fields are not there."""
+    for name in NAMES:
+        try:
+            open_static(name)
+        except SiteError as error:
+            pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,11 @@ import pytest
 
 from pipshpc.campaign import load_campaign
 from pipshpc.digest import content_digest
-from pipshpc.errors import SiteError
 from pipshpc.notes import Report, read_note
 from pipshpc.plan import plan
-from pipshpc.statics import NAMES, open_static
 from pipshpc.survey import survey
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("statics")]
 FILE = Path(__file__).parents[2] / "jobs" / "campaigns" / "flux_1km.yaml"
 COAST = [176.0, -39.0, -176.0, -35.0]  # New Zealand and the sea beyond the date line
 BOXES = {
@@ -25,15 +23,6 @@ BOXES = {
     "land": [20.0, 2.0, 23.0, 5.0],
     "polar night": [-20.0, -80.0, 0.0, -70.0],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _statics():
-    for name in NAMES:
-        try:
-            open_static(name)
-        except SiteError as error:
-            pytest.skip(str(error))
 
 
 @pytest.fixture

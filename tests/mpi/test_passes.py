@@ -12,26 +12,15 @@ import pytest
 from pipshpc import compute
 from pipshpc.campaign import load_campaign
 from pipshpc.digest import content_digest
-from pipshpc.errors import SiteError
 from pipshpc.passes import REDUCTIONS
 from pipshpc.plan import plan
-from pipshpc.statics import NAMES, open_static
 from pipshpc.survey import survey
 from tests.mpi.test_resume import ranks_of, wait_until
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("statics")]
 FILE = Path(__file__).parents[2] / "jobs" / "campaigns" / "flux_1km.yaml"
 SAHEL = [10.0, 4.0, 20.0, 16.0]  # bare to dense, about noon at 12 UTC
 ALGORITHMS = {"tvdi": "sandholt2002-land"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _statics():
-    for name in NAMES:
-        try:
-            open_static(name)
-        except SiteError as error:
-            pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -11,26 +11,16 @@ import pytest
 
 from pipshpc.campaign import check_campaign, load_campaign
 from pipshpc.digest import content_digest
-from pipshpc.errors import SiteError, SpecError
+from pipshpc.errors import SpecError
 from pipshpc.forcing import Forcing
 from pipshpc.plan import plan
-from pipshpc.statics import NAMES, open_static
 from pipshpc.survey import survey
 from tests.mpi.test_resume import ranks_of, wait_until
 from tests.unit.test_plan import campaign as plain_campaign
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.usefixtures("statics")]
 FILE = Path(__file__).parents[2] / "jobs" / "campaigns" / "flux_1km.yaml"
 BOX = [20.0, 2.0, 26.0, 8.0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _statics():
-    for name in NAMES:
-        try:
-            open_static(name)
-        except SiteError as error:
-            pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -165,6 +155,30 @@ def test_a_missing_day_costs_that_day_only(tmp_path, start_ranks):
     (whole, all_days), (less, share) = found
     assert np.allclose(whole, 80.0) and np.allclose(less, 70.0)
     assert (all_days == 100).all() and (share == 88).all()  # 7 of 8
+
+
+def test_a_mean_of_eight_days_is_the_mean_of_their_means(campaign, start_ranks):
+    days = {"products": ["rlds"], "start": "2004-01-09T00:00:00Z", "end": "2004-01-17T00:00:00Z"}
+    whole = campaign("whole", period="8d", **days)
+    each = campaign("each", period="1d", **days)
+    assert (len(whole), len(each)) == (1, 8)
+    make_all([*whole, *each], start_ranks, 2)
+    mean, count = read(whole[0].path("rlds"), "rlds")
+    parts = np.array([read(task.path("rlds"), "rlds")[0] for task in each])
+    assert np.abs(parts.mean(axis=0) - mean).max() < 0.021  # both are rounded to 0.02
+    assert (count == 32).all()  # four samples a day
+
+
+def test_published_days_make_the_composite_that_the_chain_makes(campaign, start_ranks, tmp_path):
+    days = {"start": "2004-05-08T00:00:00Z", "end": "2004-05-24T00:00:00Z"}
+    make_all(campaign("days", products=["ndvi"], period="1d", **days), start_ranks, 2)
+    direct = campaign("direct", products=["ndvimax"], period="16d", **days)
+    own = Forcing(paths=[str(tmp_path / "days" / "ndvi_*.nc")], variables={"ndvi": "ndvi"}, downscale=False)
+    again = campaign("again", products=["ndvimax"], algorithms={}, period="16d", forcing=own, **days)
+    make_all([*direct, *again], start_ranks, 2)
+    (one, all_days), (two, share) = (read(tasks[0].path("ndvimax"), "ndvimax") for tasks in (direct, again))
+    assert np.array_equal(one, two)  # both are stored in steps of 0.0001
+    assert np.array_equal(all_days, share)
 
 
 def test_what_does_not_fit_is_said_before_anything_starts(campaign):

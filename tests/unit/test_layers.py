@@ -57,6 +57,7 @@ LAYERS = (
         "dataset",
         "digest",
         "encode",
+        "axes",
         "store",
         "catalogue",
         "record",
