@@ -67,7 +67,6 @@ cdef void gaussian_block(
         share[at + i] = total[i]
 
 
-
 def gaussian(list fields, const float[:, ::1] high, const float[:, ::1] low, const float[:, :, ::1] inverse,
              const float[::1] constant, double farthest, uint8_t[::1] label, float[::1] share, int threads=1):
     """Number of the likeliest class of each pixel, and its posterior probability.
