@@ -3,94 +3,100 @@
 from cython.parallel cimport prange
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memcpy
 from cext.vecmath cimport exp
+
+cdef extern from "classify.h":
+    void pips_distances(const float* here, const float* high, const float* low, const float* inverse,
+                        Py_ssize_t bands, float* away) noexcept nogil
 
 cdef enum:
     LANES = 16
+    WIDE = 32  # pixels that the Gaussian classes take at a time: two vectors, so that sums do not wait for each other
     BANDS = 32
     CLASSES = 64
     NOTHING = 255  # the class of what cannot be classified
 
 
 cdef void gaussian_block(
-        const float[:, ::1] x, const double[:, ::1] mean, const float[:, :, ::1] inverse, const double[::1] constant,
-        double farthest, uint8_t[::1] label, float[::1] share, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
-    """Classify at most sixteen pixels from `at` on: the class of the largest density times prior.
-
-    Differences from the mean are double, the rest is single: 1e-6 of a distance changes no class that is sure.
-    """
-    cdef double here[BANDS * LANES]
-    cdef float off[BANDS * LANES]
-    cdef float score[CLASSES * LANES]
-    cdef float away[LANES]
-    cdef float z[LANES]
-    cdef float best[LANES]
-    cdef float distance[LANES]
-    cdef float total[LANES]
-    cdef int32_t which[LANES]
-    cdef float factor, found, first
-    cdef Py_ssize_t bands = x.shape[0], classes = mean.shape[0], c, i, j, k
-    for i in range(LANES):
+        const float** x, Py_ssize_t bands, const float[:, ::1] high, const float[:, ::1] low,
+        const float[:, :, ::1] inverse, const float[::1] constant, double farthest, uint8_t* label, float* share,
+        Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """Classify at most 32 pixels from `at` on: the class of the largest density times prior."""
+    cdef float here[BANDS * WIDE]
+    cdef float score[CLASSES * WIDE]
+    cdef float away[WIDE]
+    cdef float best[WIDE]
+    cdef float distance[WIDE]
+    cdef float total[WIDE]
+    cdef int32_t which[WIDE]
+    cdef float found, first, limit = <float> farthest
+    cdef Py_ssize_t classes = high.shape[0], c, i, k
+    for i in range(WIDE):
         best[i] = -INFINITY
         distance[i] = INFINITY
         total[i] = 0.0
         which[i] = NOTHING
     for k in range(bands):
-        for i in range(LANES):
-            here[k * LANES + i] = x[k, at + i] if i < n else 0.0
+        if n == WIDE:
+            memcpy(&here[k * WIDE], x[k] + at, WIDE * sizeof(float))
+        else:
+            for i in range(WIDE):
+                here[k * WIDE + i] = x[k][at + i] if i < n else 0.0
     for c in range(classes):
-        for k in range(bands):
-            for i in range(LANES):
-                off[k * LANES + i] = <float> (here[k * LANES + i] - mean[c, k])
-        first = <float> constant[c]
-        for i in range(LANES):
-            away[i] = 0.0
-        for j in range(bands):
-            for i in range(LANES):
-                z[i] = 0.0
-            for k in range(j + 1):
-                factor = inverse[c, j, k]
-                for i in range(LANES):
-                    z[i] += factor * off[k * LANES + i]
-            for i in range(LANES):
-                away[i] += z[i] * z[i]
-        for i in range(LANES):
+        pips_distances(here, &high[c, 0], &low[c, 0], &inverse[c, 0, 0], bands, away)
+        first = constant[c]
+        for i in range(WIDE):
             found = first - away[i] * <float> 0.5
-            score[c * LANES + i] = found
+            score[c * WIDE + i] = found
             distance[i] = away[i] if found > best[i] else distance[i]
             which[i] = <int32_t> c if found > best[i] else which[i]
             best[i] = found if found > best[i] else best[i]
     for c in range(classes):
-        for i in range(LANES):
-            found = score[c * LANES + i] - best[i]
-            total[i] += exp(found if found > -80.0 else -80.0)
+        for i in range(WIDE):
+            found = score[c * WIDE + i] - best[i]
+            total[i] += exp(found if found > <float> -80.0 else <float> -80.0)
+    for i in range(WIDE):
+        # False also where a band is missing: nothing is greater than NaN.
+        found = <float> 1.0 / total[i]
+        total[i] = found if distance[i] <= limit else <float> 0.0
+        which[i] = which[i] if distance[i] <= limit else NOTHING
+        total[i] = total[i] if which[i] != NOTHING else <float> 0.0
     for i in range(n):
-        if distance[i] <= farthest and which[i] != NOTHING:
-            label[at + i] = <uint8_t> which[i]
-            share[at + i] = <float> 1.0 / total[i]
-        else:  # also where a band is missing: nothing is greater than NaN
-            label[at + i] = NOTHING
-            share[at + i] = 0.0
+        label[at + i] = <uint8_t> which[i]
+        share[at + i] = total[i]
 
 
-def gaussian(const float[:, ::1] x, const double[:, ::1] mean, const float[:, :, ::1] inverse,
-             const double[::1] constant, double farthest, uint8_t[::1] label, float[::1] share, int threads=1):
-    """Number of the likeliest class, and its posterior probability, for each column of `x` (bands, pixels).
+def gaussian(list fields, const float[:, ::1] high, const float[:, ::1] low, const float[:, :, ::1] inverse,
+             const float[::1] constant, double farthest, uint8_t[::1] label, float[::1] share, int threads=1):
+    """Number of the likeliest class of each pixel, and its posterior probability.
 
     Parameters
     ----------
-    mean : (classes, bands)
+    fields : the bands, each (pixels,) float32 and contiguous
+    high, low : (classes, bands), the mean in two parts: in float32, and what that leaves over
     inverse : (classes, bands, bands), inverse of the lower Cholesky factor of each covariance
     constant : (classes,), logarithm of the prior less half the logarithm of the determinant
     farthest : squared distance of Mahalanobis beyond which a pixel belongs to no class
-    label, share : outputs; 255 and 0 where a band is missing or all classes are too far
+    label, share : (pixels,), outputs; 255 and 0 where a band is missing or all classes are too far
     """
-    cdef Py_ssize_t n = x.shape[1], blocks = (x.shape[1] + LANES - 1) // LANES, block
-    if x.shape[0] > BANDS or mean.shape[0] > CLASSES:
+    cdef Py_ssize_t n = label.shape[0], blocks = (label.shape[0] + WIDE - 1) // WIDE, bands = len(fields), block, k
+    cdef const float* x[BANDS]
+    cdef const float[::1] band
+    if bands > BANDS or high.shape[0] > CLASSES:
         raise ValueError(f"at most {BANDS} bands and {CLASSES} classes")
+    if bands != high.shape[1] or share.shape[0] != n:
+        raise ValueError(f"{bands} bands and {n} labels, wanted {high.shape[1]} and {share.shape[0]}")
+    if n == 0:
+        return
+    for k in range(bands):
+        band = fields[k]  # the list keeps the memory alive
+        if band.shape[0] != n:
+            raise ValueError(f"band {k} has {band.shape[0]} pixels, wanted {n}")
+        x[k] = &band[0]
     for block in prange(blocks, nogil=True, num_threads=threads, schedule="static"):
-        gaussian_block(x, mean, inverse, constant, farthest, label, share, block * LANES,
-                       min(<Py_ssize_t> LANES, n - block * LANES))
+        gaussian_block(x, bands, high, low, inverse, constant, farthest, &label[0], &share[0], block * WIDE,
+                       min(<Py_ssize_t> WIDE, n - block * WIDE))
 
 
 cdef void tree_block(

@@ -6,19 +6,21 @@ from cext.vecmath cimport real, at_least, at_most, exp, ratio, sin, where
 cdef inline real depletion(
         real share, real a0, real a1, real a2, real a3, real a4, real a5, real a6, real a7, real a8, real a9,
         real a10) noexcept nogil:
-    """Cover of the ground at a share 0..1 of the mass that covers all of it: a curve of eleven points."""
+    """Cover of the ground at a share 0..1 of the mass that covers all of it: a curve of eleven points.
+
+    Written as a line and its bends, the weights of which are the same for all pixels: one bound for each point.
+    """
     cdef real x = 10.0 * share
-    cdef real found = a0
-    found += (a1 - a0) * at_most(at_least(x, 0.0), 1.0)
-    found += (a2 - a1) * at_most(at_least(x - 1.0, 0.0), 1.0)
-    found += (a3 - a2) * at_most(at_least(x - 2.0, 0.0), 1.0)
-    found += (a4 - a3) * at_most(at_least(x - 3.0, 0.0), 1.0)
-    found += (a5 - a4) * at_most(at_least(x - 4.0, 0.0), 1.0)
-    found += (a6 - a5) * at_most(at_least(x - 5.0, 0.0), 1.0)
-    found += (a7 - a6) * at_most(at_least(x - 6.0, 0.0), 1.0)
-    found += (a8 - a7) * at_most(at_least(x - 7.0, 0.0), 1.0)
-    found += (a9 - a8) * at_most(at_least(x - 8.0, 0.0), 1.0)
-    found += (a10 - a9) * at_most(at_least(x - 9.0, 0.0), 1.0)
+    cdef real found = a0 + (a1 - a0) * x
+    found += (a2 - 2.0 * a1 + a0) * at_least(x - 1.0, 0.0)
+    found += (a3 - 2.0 * a2 + a1) * at_least(x - 2.0, 0.0)
+    found += (a4 - 2.0 * a3 + a2) * at_least(x - 3.0, 0.0)
+    found += (a5 - 2.0 * a4 + a3) * at_least(x - 4.0, 0.0)
+    found += (a6 - 2.0 * a5 + a4) * at_least(x - 5.0, 0.0)
+    found += (a7 - 2.0 * a6 + a5) * at_least(x - 6.0, 0.0)
+    found += (a8 - 2.0 * a7 + a6) * at_least(x - 7.0, 0.0)
+    found += (a9 - 2.0 * a8 + a7) * at_least(x - 8.0, 0.0)
+    found += (a10 - 2.0 * a9 + a8) * at_least(x - 9.0, 0.0)
     return found
 
 

@@ -197,17 +197,18 @@ def classify(
         raise SpecError(f"the model wants the bands {', '.join(model.bands)}; missing: {', '.join(lacking)}")
     arrays = np.broadcast_arrays(*(np.asarray(fields[name], np.float32) for name in model.bands))
     shape = arrays[0].shape
-    x = np.stack([a.reshape(-1) for a in arrays])
-    labels, share = np.empty(x.shape[1], np.uint8), np.empty(x.shape[1], np.float32)
+    # No copy where a band is whole in memory already.
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays]
+    labels, share = np.empty(flat[0].size, np.uint8), np.empty(flat[0].size, np.float32)
     if model.gaussian is not None:
         farthest = np.inf if model.gaussian.farthest is None else model.gaussian.farthest
-        gaussian(x, *_factors(model), farthest, labels, share, threads)
+        gaussian(flat, *_single(*_factors(model)), farthest, labels, share, threads)
     elif model.tree is not None:
         t = model.tree
         child = np.stack([t.left, t.right], axis=1).astype(np.int32)
         parts = (np.array(t.band, np.int32), np.array(t.threshold, np.float32), child)
         leaf = (np.array(t.label, np.uint8), np.array(t.purity, np.float32))
-        tree(x, *parts, *leaf, t.depth, labels, share, threads)
+        tree(np.stack(flat), *parts, *leaf, t.depth, labels, share, threads)
     return labels.reshape(shape), share.reshape(shape)
 
 
@@ -227,6 +228,14 @@ def _factors(model: Model) -> tuple[Float64Array, Float32Array, Float64Array]:
         inverse.append(np.linalg.inv(lower))
         constant.append(np.log(max(prior, 1e-300)) - np.log(np.diag(lower)).sum())
     return means, np.array(inverse, np.float32), np.array(constant)
+
+
+def _single(
+    means: Float64Array, inverse: Float32Array, constant: Float64Array
+) -> tuple[Float32Array, Float32Array, Float32Array, Float32Array]:
+    """Means in two parts of single precision, whose sum is good to 1e-14, and the rest as the loop takes it."""
+    high = means.astype(np.float32)
+    return high, (means - high).astype(np.float32), inverse, constant.astype(np.float32)
 
 
 def _samples(
